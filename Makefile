@@ -1,0 +1,53 @@
+# The commands of the project. `make demo` and `make test` are all a newcomer needs; both set up everything first.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python
+KEEP ?=
+
+.PHONY: help setup demo test unit check lint types layers proto proto-check wheels chaos bench lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+setup: ## make .venv ready (does nothing when it is)
+	@$(PYTHON) scripts/setup.py
+
+demo: setup ## run the main job on this machine, with stand-ins of the four providers (KEEP=1 leaves it up)
+	@$(RUN) -m demo $(if $(KEEP),--keep)
+
+test: setup ## every test
+	@$(RUN) -m pytest -q -n 2 --dist loadgroup
+
+unit: setup ## the tests that need no socket, process or file
+	@$(RUN) -m pytest -q tests/unit
+
+check: setup lint types layers proto-check ## everything that is not a test
+
+lint: setup ## ruff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict
+	@$(BIN)/mypy
+
+layers: setup ## import-linter: the arrows point one way
+	@$(BIN)/lint-imports
+
+proto: setup ## regenerate the code and diagrams made from the wire contract
+	@$(RUN) scripts/generate_protocol.py
+
+proto-check: setup ## buf lint, buf breaking, generated code is fresh
+	@cd proto && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against baseline/v1.binpb
+	@$(RUN) scripts/generate_protocol.py --check
+
+chaos: setup ## kill -9 of Runner and Core under load
+	@$(RUN) -m pytest -q tests/chaos
+
+bench: setup ## speed, beside the limits and (where redis-server is installed) Celery
+	@$(RUN) -m bench
+
+lock: setup ## pin the newest versions that the requirement files allow
+	@$(RUN) scripts/lock.py
+
+clean: ## remove everything that can be made again
+	@rm -rf .venv .venv-codegen .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
