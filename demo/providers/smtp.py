@@ -104,8 +104,7 @@ class SmtpStandIn:
             enable_SMTPUTF8=True,
             tls_context=self._context if starttls else None,
             require_starttls=starttls,
-            auth_required=self._require_auth,
-            # Behind implicit TLS the connection is safe already, which aiosmtpd cannot see.
+            # Behind implicit TLS the connection is safe already, which aiosmtpd cannot see; handle_MAIL asks for AUTH.
             auth_require_tls=starttls,
             authenticator=self._authenticate,
             timeout=IDLE_TIMEOUT_S,
@@ -145,14 +144,17 @@ class SmtpStandIn:
             return AuthResult(success=False, handled=False)
         same_user = secrets.compare_digest(bytes(data.login), self.user.encode())
         same_password = secrets.compare_digest(bytes(data.password), self.password.encode())
-        return AuthResult(success=same_user and same_password)
+        # `handled` False leaves the 535 reply of a failure to aiosmtpd.
+        return AuthResult(success=same_user and same_password, handled=False)
 
     # --- the hooks that aiosmtpd calls; their names are its interface -----------------------------------------------
 
     async def handle_MAIL(  # noqa: N802
-        self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Take the envelope sender unless a fault is scripted for `mail`."""
+        """Take the envelope sender unless AUTH is due or a fault is scripted for `mail`."""
+        if self._require_auth and not session.authenticated:
+            return "530 5.7.0 Authentication required"
         if (reply := await self._interrupted(server, "mail")) is not None:
             return reply
         envelope.mail_from = address
