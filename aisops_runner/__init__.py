@@ -1,0 +1,1 @@
+"""The AIsOpsFlow Runner: dials out to Core and runs jobs through supervised plugin sidecars."""
