@@ -60,7 +60,7 @@ def deliver(
     stage: Stage, alert: Alert, screen: Screen
 ) -> tuple[list[Row], list[bool], dict[str, list[dict[str, Any]]]]:
     """Submit the four jobs, follow them, and compare what arrived with what was sent."""
-    rows = [Row(submission) for submission in submissions(alert)]
+    rows = [Row(submission) for submission in submissions(alert, stage.targets)]
     with screen.live(rows, stage.runner_id) as live:
         redraw = (lambda: live.update(screen.table(rows, stage.runner_id))) if live else (lambda: None)
         asyncio.run(run_jobs(stage.url, stage.token, rows, redraw))
@@ -77,7 +77,7 @@ Everything stays up until Ctrl-C. In a second terminal:
   export AISOPS_URL={stage.url} AISOPS_TOKEN_FILE={stage.home / "admin-token"}
   {aisops} runner list
   {aisops} job list
-  {aisops} job submit slack.send --input '{{"target": "C0INCIDENTS", "text": "hello"}}' --wait
+  {aisops} job submit slack.send --input '{{"target": "#ops", "text": "hello"}}' --wait
   {runner} status --config {stage.runner_config}
 
   Logs: {stage.home}/*.log

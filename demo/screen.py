@@ -19,6 +19,11 @@ STATE_STYLE = {"succeeded": "green", "running": "cyan", "leased": "cyan", "queue
 MARKS = {"succeeded": "✓", "queued": "·", "submitting": "·", "leased": "→", "running": "→"}
 
 
+def letter(message: Mapping[str, Any]) -> Text:
+    """Return one received message as a person reads it."""
+    return Text(f"to {message['to']} · id {message['message_id']}\n\n{message['text'].strip()}\n")
+
+
 class Screen:
     """Prints for a person: colour and a moving table on a terminal, plain lines elsewhere."""
 
@@ -74,5 +79,5 @@ class Screen:
         for row, good in zip(rows, ok, strict=True):
             mark = Text("✓ the alert's text arrived", "green") if good else Text("✕ not the alert's text, once", "red")
             messages = received.get(row.submission.provider, ())
-            lines = [Text(f"{m['summary']}\n{m['text']}") for m in messages] or [Text("(nothing)", "dim")]
+            lines = [letter(message) for message in messages] or [Text("(nothing)", "dim")]
             self.console.print(Panel(Group(*lines, mark), title=row.submission.provider, title_align="left", width=100))

@@ -86,6 +86,11 @@ class Stage:
         self.providers.start()
         return self.providers.wait_for(self._read_providers, "the provider stand-ins' addresses")
 
+    @property
+    def targets(self) -> dict[str, str]:
+        """An address that exists at each provider stand-in, by capability."""
+        return dict((self._read_providers() or {})["targets"])
+
     def _read_providers(self) -> dict[str, Any] | None:
         try:
             state: dict[str, Any] = json.loads(self.providers_state.read_text())

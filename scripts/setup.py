@@ -84,7 +84,9 @@ def install() -> None:
 def main() -> int:
     """Make the environment ready; return an exit code."""
     if sys.version_info < OLDEST:
-        print(f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).")
+        print(
+            f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed; this is {sys.version.split()[0]} ({sys.executable})."
+        )
         print("Install one and run:  make PYTHON=/path/to/python3.11 demo")
         return 78
     wanted = fingerprint()

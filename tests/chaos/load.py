@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 
+from demo.messages import kakao_input
 from demo.stage import Stage
 from tests.chaos.tally import TERMINAL, Tally
 
@@ -16,19 +17,13 @@ def kakao_job(key: str, number: int) -> dict[str, Any]:
     """An idempotent job: the provider recognises a message it has seen."""
     return {
         "capability": "kakao.alimtalk.send",
-        "input": {
-            "tenant_id": "t_default",
-            "provider_id": "dkt",
-            "template_id": "incident",
-            "to": [f"010{number:08d}"],
-            "vars": {"level": "info", "message": key},
-        },
+        "input": kakao_input(f"010{number:08d}", key),
     }
 
 
 def slack_job(key: str, number: int) -> dict[str, Any]:
     """An at-most-once job: nobody would notice a second message."""
-    return {"capability": "slack.send", "input": {"target": f"C{number:09d}", "text": key}}
+    return {"capability": "slack.send", "input": {"target": "#ops", "text": key}}
 
 
 class Load:
