@@ -1,0 +1,49 @@
+"""Write plugins for AIsOpsFlow. This is the whole public face; the names below are kept, everything else may move.
+
+The test kit is `aisops_plugin_sdk.testing`.
+"""
+
+from aisops_plugin_sdk.config import Config
+from aisops_plugin_sdk.context import Context
+from aisops_plugin_sdk.delivery import Delivery, RecipientResult
+from aisops_plugin_sdk.errors import (
+    Ambiguous,
+    Conflict,
+    DefinitionError,
+    Detail,
+    InvalidRequest,
+    NotConfigured,
+    Permanent,
+    PluginError,
+    ProviderError,
+    RateLimited,
+    SdkError,
+    Transient,
+    Unauthorized,
+)
+from aisops_plugin_sdk.plugin import Plugin
+from aisops_plugin_sdk.secret import Secret
+from aisops_plugin_sdk.version import SDK_VERSION as __version__
+
+__all__ = [
+    "Plugin",
+    "Config",
+    "Secret",
+    "Context",
+    "Delivery",
+    "RecipientResult",
+    "PluginError",
+    "InvalidRequest",
+    "Unauthorized",
+    "NotConfigured",
+    "Conflict",
+    "RateLimited",
+    "ProviderError",
+    "Transient",
+    "Permanent",
+    "Ambiguous",
+    "Detail",
+    "SdkError",
+    "DefinitionError",
+    "__version__",
+]

@@ -57,8 +57,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(document) == len(pairs):
         return document
     seen: set[str] = set()
-    twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-    raise JsonRefused(f"duplicate key {twice[:64]!r}")
+    for key, _ in pairs:
+        if key in seen:
+            raise JsonRefused(f"duplicate key {key[:64]!r}")
+        seen.add(key)
+    return document
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,4 +1,27 @@
 """Test kit for plugin authors: the real sidecar server in-process, the real process, and a scripted upstream.
 
-Nothing here imports pytest; the fixtures live in `aisops_plugin_sdk.testing.pytest_plugin`.
+Nothing here imports pytest; the fixtures live in `aisops_plugin_sdk.testing.pytest_plugin`. The names are imported when
+they are first used, because pytest loads this package in every environment that has the SDK.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aisops_plugin_sdk.testing.client import Answer as Answer
+    from aisops_plugin_sdk.testing.client import SidecarClient as SidecarClient
+    from aisops_plugin_sdk.testing.plugin_test import PluginTest as PluginTest
+
+_WHERE = {
+    "Answer": "client",
+    "SidecarClient": "client",
+    "PluginTest": "plugin_test",
+}
+__all__ = ["Answer", "PluginTest", "SidecarClient"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of the face from its module."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

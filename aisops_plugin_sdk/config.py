@@ -1,0 +1,105 @@
+"""Typed plugin configuration, read from environment variables. Pure: the environment is passed in.
+
+A field's variable is its alias, or its name in upper case. Empty variables count as unset. Structured values are JSON in
+one variable: annotate them with `pydantic.Json[...]`. Complaints name variables and never repeat a value.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from aisops_plugin_sdk.errors import ConfigInvalid, DefinitionError, Detail
+from aisops_plugin_sdk.manifest import EnvSpec
+from aisops_plugin_sdk.secret import Redactor, Secret
+
+
+class Config(BaseModel):
+    """Base of a plugin's configuration: frozen, closed, and silent about values in its errors."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, hide_input_in_errors=True
+    )
+
+
+C = TypeVar("C", bound=Config)
+
+
+def env_specs(config_class: type[Config]) -> tuple[EnvSpec, ...]:
+    """Describe the environment variables of a config class, in the order of its fields.
+
+    Raises:
+        DefinitionError: a field uses an alias that is not one plain variable name, or two fields share a variable.
+    """
+    specs = tuple(
+        EnvSpec(
+            name=_env_name(name, field),
+            secret=holds_secret(field.annotation),
+            required=field.is_required(),
+            description=field.description or "",
+        )
+        for name, field in config_class.model_fields.items()
+    )
+    names = [spec.name for spec in specs]
+    if len(set(names)) != len(names):
+        raise DefinitionError(f"{config_class.__name__}: two fields read the same environment variable")
+    return specs
+
+
+def load(config_class: type[C], environ: Mapping[str, str]) -> C:
+    """Read the config from an environment.
+
+    Raises:
+        ConfigInvalid: variables are missing or invalid; it names all of them at once and quotes no value.
+    """
+    fields = {_key(name, field): (_env_name(name, field), field) for name, field in config_class.model_fields.items()}
+    given = {key: environ[env] for key, (env, _) in fields.items() if environ.get(env, "") != ""}
+    try:
+        return config_class.model_validate(given)
+    except ValidationError as error:
+        secrets = Redactor(value for key, value in given.items() if holds_secret(fields[key][1].annotation))
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise ConfigInvalid([_complaint(item, fields, secrets) for item in found]) from None
+
+
+def holds_secret(annotation: Any) -> bool:
+    """Tell whether a type is or contains `Secret`, through containers, unions and models."""
+    return any(part is Secret for part in _parts(annotation, set()))
+
+
+def _parts(annotation: Any, seen: set[Any]) -> Iterator[Any]:
+    """Walk a type and everything it is made of, each model once."""
+    yield annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
+        seen.add(annotation)
+        for field in annotation.model_fields.values():
+            yield from _parts(field.annotation, seen)
+    for argument in get_args(annotation):
+        yield from _parts(argument, seen)
+
+
+def _env_name(name: str, field: FieldInfo) -> str:
+    """Name the variable of a field."""
+    if field.validation_alias is not None and not isinstance(field.validation_alias, str):
+        raise DefinitionError(f"config field {name!r}: its alias must be one environment variable name")
+    return field.validation_alias or field.alias or name.upper()
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    """Name the key under which pydantic takes a field, which is also the first part of its error locations."""
+    return field.validation_alias if isinstance(field.validation_alias, str) else field.alias or name
+
+
+def _complaint(error: ErrorDetails, fields: Mapping[str, tuple[str, FieldInfo]], secrets: Redactor) -> Detail:
+    """Turn one pydantic error into a complaint about a variable; secret variables get the error's kind only."""
+    key = str(error["loc"][0]) if error["loc"] else ""
+    if key not in fields:
+        return Detail("", secrets.text(error["msg"]))
+    env_name, field = fields[key]
+    if error["type"] == "missing" and len(error["loc"]) == 1:
+        return Detail(env_name, "is not set")
+    if holds_secret(field.annotation):
+        return Detail(env_name, f"is not valid ({error['type']})")
+    return Detail(env_name, secrets.text(error["msg"]))

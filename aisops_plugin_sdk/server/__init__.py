@@ -1,0 +1,1 @@
+"""The sidecar server: the HTTP/JSON face of one plugin, on loopback."""

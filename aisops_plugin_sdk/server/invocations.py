@@ -1,0 +1,187 @@
+"""Runs capabilities: concurrency limit, deadline, cancel, and one answer for repetitions of a call."""
+
+import asyncio
+import hashlib
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from aisops_plugin_sdk.capability import Capability
+from aisops_plugin_sdk.context import CallInfo, Context
+from aisops_plugin_sdk.errors import Ambiguous, PluginError
+from aisops_plugin_sdk.logs import LogRecord, LogSink, current_job
+from aisops_plugin_sdk.server.answers import RESULT_LIMIT_BYTES, CallOutcome, Refusal
+from aisops_plugin_sdk.server.lifecycle import Lifecycle
+from aisops_plugin_sdk.server.replay import Key, ReplayMemory
+
+CANCEL_GRACE_S = 0.2
+BUSY_RETRY_S = 0.1
+LONGEST_CALL_S = 86_400.0
+
+
+@dataclass(eq=False, slots=True)
+class Running:
+    """One call in flight. `outcome` is set once; `reason` is why it was given up, if it was."""
+
+    capability: Capability
+    context: Context[Any]
+    outcome: "asyncio.Future[CallOutcome]"
+    key: Key | None
+    entered: bool = False
+    reason: PluginError | None = None
+    work: "asyncio.Task[bytes] | None" = None
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+
+
+class Invocations:
+    """The calls of one sidecar.
+
+    Args:
+        lifecycle: gives contexts and says whether calls can be taken.
+        sink: where failures of plugin code are logged, with their traceback.
+        clock: unix seconds, to which deadlines refer.
+    """
+
+    def __init__(self, lifecycle: Lifecycle, *, sink: LogSink, clock: Callable[[], float]) -> None:
+        self._lifecycle = lifecycle
+        self._sink = sink
+        self._clock = clock
+        self._limit = lifecycle.plugin.max_concurrency
+        self._running: set[Running] = set()
+        self._replays: ReplayMemory[asyncio.Future[CallOutcome]] = ReplayMemory()
+
+    @property
+    def busy(self) -> int:
+        """How many slots are taken; a plain function that was given up keeps its slot until it returns."""
+        return len(self._running) + self._lifecycle.authored.abandoned
+
+    async def invoke(self, capability: Capability, given: BaseModel, call: CallInfo, body: bytes) -> CallOutcome:
+        """Run a capability, or give the answer of the call that this one repeats.
+
+        A caller that goes away does not stop the call. `body` is what was received: it tells a repetition from a reuse.
+
+        Raises:
+            Conflict: the Idempotency-Key was used with another body.
+            Refusal: all slots are taken (429), the deadline is over (504), or the plugin is stopping (503).
+        """
+        key: Key | None = None
+        fingerprint = b""
+        if call.idempotency_key:
+            key = (call.tenant_id, capability.spec.name, call.idempotency_key)
+            fingerprint = hashlib.sha256(body).digest()
+            earlier = self._replays.find(key, fingerprint, time.monotonic())
+            if earlier is not None:
+                return await asyncio.shield(earlier)
+        self._lifecycle.require_open()
+        if self.busy >= self._limit:
+            text = f"{self._limit} calls are running, the most this plugin takes"
+            raise Refusal(429, "busy", text, retryable=True, retry_after_s=BUSY_RETRY_S)
+        running = self._begin(capability, given, call, key)
+        if key is not None:
+            self._replays.begin(key, fingerprint, running.outcome)
+        return await asyncio.shield(running.outcome)
+
+    def cancel(self, job_id: str) -> int:
+        """Give up the calls of a job. Returns how many there were."""
+        found = [running for running in self._running if running.context.job_id == job_id]
+        for running in found:
+            self._give_up(running, Refusal(409, "cancelled", "the call was cancelled"))
+        return len(found)
+
+    async def drain(self, limit_s: float) -> None:
+        """Wait for the running calls; those that take longer are given up as `stopped`."""
+        if self._running:
+            await asyncio.wait([running.outcome for running in self._running], timeout=limit_s)
+        left = list(self._running)
+        for running in left:
+            self._give_up(running, Refusal(503, "stopped", "the plugin was stopped while the call ran"))
+        if left:
+            await asyncio.wait([running.outcome for running in left])
+
+    def _begin(self, capability: Capability, given: BaseModel, call: CallInfo, key: Key | None) -> Running:
+        """Start a call and its timer."""
+        loop = asyncio.get_running_loop()
+        now = self._clock()
+        deadline = now + capability.spec.timeout_s if call.deadline is None else min(call.deadline, now + LONGEST_CALL_S)
+        if deadline <= now:
+            raise Refusal(504, "deadline_exceeded", "the deadline had passed before the call started")
+        context = self._lifecycle.context(replace(call, deadline=deadline))
+        running = Running(capability, context, loop.create_future(), key)
+        self._running.add(running)
+        running.work = loop.create_task(self._work(running, given))
+        running.work.add_done_callback(partial(self._ended, running))
+        timeout = Refusal(504, "timeout", "the deadline passed while the call ran")
+        running.timers.append(loop.call_later(deadline - now, self._give_up, running, timeout))
+        return running
+
+    async def _work(self, running: Running, given: BaseModel) -> bytes:
+        """Run the author's function and write its result as JSON."""
+        current_job.set(running.context.job_id)
+        await self._lifecycle.started()
+        running.entered = True
+        capability = running.capability
+        result = await self._lifecycle.authored.call(capability.handler, running.context, given)
+        try:
+            written = capability.output(result).model_dump_json(by_alias=True).encode()
+        except (ValidationError, ValueError, TypeError) as error:
+            text = f"{capability.spec.name} returned {type(result).__name__}, not {capability.output_model.__name__}"
+            self._sink(LogRecord("error", f"{text}: {type(error).__name__}", running.context.job_id))
+            raise Ambiguous(text, code="invalid_result") from None
+        if len(written) > RESULT_LIMIT_BYTES:
+            text = f"the result of {len(written)} bytes is over the limit of {RESULT_LIMIT_BYTES}"
+            raise Ambiguous(text, code="result_too_large")
+        return written
+
+    def _give_up(self, running: Running, reason: PluginError) -> None:
+        """Ask a call to end; when it does not within its grace, answer without it."""
+        if running.outcome.done() or running.reason is not None:
+            return
+        # Once the author's function was entered nobody knows what left; before that nothing did.
+        reason.ambiguous = running.entered
+        running.reason = reason
+        running.context.cancel()
+        if running.work is not None:
+            running.work.cancel()
+        loop = asyncio.get_running_loop()
+        running.timers.append(loop.call_later(CANCEL_GRACE_S, self._settle, running, CallOutcome(error=reason)))
+
+    def _ended(self, running: Running, work: "asyncio.Task[bytes]") -> None:
+        """Take what the author's function left behind. A call that finished although it was given up wins."""
+        running.work = None
+        if work.cancelled():
+            error = running.reason or Ambiguous("the call was cancelled from inside", code="cancelled")
+            self._settle(running, CallOutcome(error=error))
+            return
+        failure = work.exception()
+        if failure is None:
+            self._settle(running, CallOutcome(result=work.result()))
+        elif isinstance(failure, PluginError):
+            self._settle(running, CallOutcome(error=failure))
+        else:
+            self._settle(running, CallOutcome(error=running.reason or self._unexpected(running, failure)))
+
+    def _unexpected(self, running: Running, failure: BaseException) -> PluginError:
+        """Answer an exception the author did not classify: its class name, and that nobody knows what left."""
+        text = "".join(traceback.format_exception(failure))
+        self._sink(LogRecord("error", text, running.context.job_id))
+        return PluginError(type(failure).__name__, code="runtime_error", ambiguous=running.entered)
+
+    def _settle(self, running: Running, outcome: CallOutcome) -> None:
+        """Give the answer, once, and remember it where a repetition must not run the function again."""
+        for timer in running.timers:
+            timer.cancel()
+        if running.work is None:
+            self._running.discard(running)
+        if running.outcome.done():
+            return
+        running.outcome.set_result(outcome)
+        if running.key is not None:
+            at_most_once = running.capability.spec.effect_class == "at_most_once"
+            keep = outcome.error is None or (outcome.error.ambiguous and at_most_once)
+            size = len(outcome.result) + 512
+            self._replays.finish(running.key, size=size, keep=keep, now=time.monotonic())

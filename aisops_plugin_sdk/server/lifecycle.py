@@ -1,0 +1,175 @@
+"""Config, `on_start`, `check` and `on_stop` of one plugin, and whether it can take calls."""
+
+import asyncio
+import contextlib
+import enum
+import traceback
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from aisops_plugin_sdk import config as plugin_config
+from aisops_plugin_sdk.config import Config
+from aisops_plugin_sdk.context import CallInfo, Context
+from aisops_plugin_sdk.errors import ConfigInvalid, PluginError
+from aisops_plugin_sdk.logs import LogRecord, LogSink
+from aisops_plugin_sdk.plugin import Plugin
+from aisops_plugin_sdk.secret import Redactor, secrets_in
+from aisops_plugin_sdk.server.answers import Refusal, from_config
+from aisops_plugin_sdk.server.authored import AuthoredCalls
+from aisops_plugin_sdk.signing import TOKEN_ENV
+
+CHECK_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 5.0
+
+
+class Phase(enum.Enum):
+    """Where a sidecar is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    DRAINING = "draining"
+
+
+class Lifecycle:
+    """Holds the plugin's config and state and runs its hooks.
+
+    Args:
+        plugin: the plugin.
+        environ: where the config is read from, once.
+        clock: unix seconds.
+        sink: where log records go.
+    """
+
+    def __init__(
+        self, plugin: Plugin, environ: Mapping[str, str], *, clock: Callable[[], float], sink: LogSink
+    ) -> None:
+        self.plugin = plugin
+        self.dry_run = environ.get("AISOPS_DRY_RUN") == "1"
+        self.authored = AuthoredCalls(plugin.max_concurrency)
+        self.phase = Phase.STARTING
+        self._clock = clock
+        self._sink = sink
+        self._state = SimpleNamespace()
+        self._settled = asyncio.Event()
+        self._failure: PluginError | None = None
+        self._hook_ran = False
+        self._config: Config | None = None
+        raw_secrets = [environ[env.name] for env in plugin.env if env.secret and env.name in environ]
+        tokens = [environ[name] for name in TOKEN_ENV if name in environ]
+        try:
+            self._config = plugin_config.load(plugin.config_class, environ)
+        except ConfigInvalid as error:
+            self._failure = from_config(error)
+        self.redactor = Redactor([*tokens, *raw_secrets, *secrets_in(self._config)])
+
+    @property
+    def configured(self) -> bool:
+        """Whether the config is complete and valid."""
+        return self._config is not None
+
+    def context(self, call: CallInfo | None = None) -> Context[Any]:
+        """Build the context of a call, or of a hook when None."""
+        return Context(
+            config=self._config,
+            state=self._state,
+            dry_run=self.dry_run,
+            sink=self._sink,
+            call=call or CallInfo(),
+            clock=self._clock,
+        )
+
+    async def start(self) -> None:
+        """Run `on_start`. A failure does not end the process: calls are answered with its reason."""
+        try:
+            if self._failure is None:
+                await self._run_hook("on_start", self.plugin.startup_timeout_s)
+        except PluginError as error:
+            self._failure = error
+        if self.phase is Phase.STARTING:
+            self.phase = Phase.READY if self._failure is None else Phase.FAILED
+        self._settled.set()
+        if self._failure is not None:
+            self._sink(LogRecord("error", f"not ready: {self._failure}"))
+
+    async def started(self) -> None:
+        """Wait until `on_start` has ended.
+
+        Raises:
+            PluginError: the plugin is not configured, or `on_start` failed.
+        """
+        self.require_config()
+        await self._settled.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def require_config(self) -> None:
+        """Refuse when configuration is missing or invalid.
+
+        Raises:
+            NotConfigured: it names the variables.
+        """
+        if self._config is None and self._failure is not None:
+            raise self._failure
+
+    def require_open(self) -> None:
+        """Refuse new calls while draining.
+
+        Raises:
+            Refusal: 503 `draining`, retryable.
+        """
+        if self.phase is Phase.DRAINING:
+            raise Refusal(503, "draining", "the plugin is stopping", retryable=True)
+
+    def readiness(self) -> PluginError | None:
+        """Tell why calls cannot be taken now, or None when they can."""
+        if self._failure is not None:
+            return self._failure
+        if self.phase is Phase.STARTING:
+            return Refusal(503, "starting", "on_start has not finished", retryable=True)
+        if self.phase is Phase.DRAINING:
+            return Refusal(503, "draining", "the plugin is stopping", retryable=True)
+        return None
+
+    async def check(self) -> bool:
+        """Run the plugin's connection test. Returns whether it has one.
+
+        Raises:
+            PluginError: what the test says is wrong.
+        """
+        await self.started()
+        if self.plugin.hook("check") is None:
+            return False
+        await self._run_hook("check", CHECK_TIMEOUT_S)
+        return True
+
+    def drain(self) -> None:
+        """Take no further calls."""
+        self.phase = Phase.DRAINING
+
+    async def stop(self) -> None:
+        """Run `on_stop`, also after a failed `on_start` so that what it opened is closed. Never raises."""
+        self.phase = Phase.DRAINING
+        if self._hook_ran or self.plugin.hook("on_start") is None:
+            with contextlib.suppress(PluginError):
+                if self._config is not None:
+                    await self._run_hook("on_stop", STOP_TIMEOUT_S)
+        self.authored.close()
+
+    async def _run_hook(self, name: str, timeout_s: float) -> None:
+        """Run one hook, turning whatever it raises into an error to answer with."""
+        hook = self.plugin.hook(name)
+        if hook is None:
+            return
+        self._hook_ran = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.authored.call(hook, self.context())
+        except PluginError:
+            raise
+        except TimeoutError:
+            raise Refusal(503, f"{name}_timeout", f"{name} took longer than {timeout_s:g} s") from None
+        except Exception as error:  # noqa: BLE001 - author code may raise anything; it must not end the sidecar
+            self._sink(LogRecord("error", "".join(traceback.format_exception(error))))
+            raise Refusal(503, f"{name}_failed", f"{name} failed: {type(error).__name__}") from None

@@ -1,0 +1,63 @@
+"""The routes of a sidecar, matched on the raw path. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aisops_plugin_sdk.server.answers import MethodRefused, Refusal
+
+RouteName = Literal[
+    "probe", "healthz", "readyz", "describe", "check", "invoke", "cancel", "shutdown", "send", "alimtalk"
+]
+INVOKE_PREFIX = "/v1/invoke/"
+CANCEL_PREFIX = "/v1/cancel/"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A matched route. `argument` is the last path segment, still percent-encoded, where the route has one."""
+
+    name: RouteName
+    method: str
+    signed: bool = True
+    argument: str = ""
+
+
+_FIXED: dict[str, Route] = {
+    "/probe": Route("probe", "POST", signed=False),
+    "/healthz": Route("healthz", "GET", signed=False),
+    "/readyz": Route("readyz", "GET", signed=False),
+    "/describe": Route("describe", "GET"),
+    "/v1/config/check": Route("check", "GET"),
+    "/v1/shutdown": Route("shutdown", "POST"),
+    "/send": Route("send", "POST"),
+}
+_ALIMTALK = Route("alimtalk", "POST")
+
+
+def find_route(method: str, path: str, *, alimtalk: bool) -> Route:
+    """Match a request. `alimtalk` says whether the plugin offers `kakao.alimtalk.send` and so its own route.
+
+    Raises:
+        Refusal: 404 no such path; `MethodRefused` 405 the path takes another method.
+    """
+    route = _match(path, alimtalk=alimtalk)
+    if route is None:
+        raise Refusal(404, "not_found", "no such path")
+    if method != route.method:
+        raise MethodRefused(route.method)
+    return route
+
+
+def _match(path: str, *, alimtalk: bool) -> Route | None:
+    """Match the path alone."""
+    fixed = _FIXED.get(path)
+    if fixed is not None:
+        return fixed
+    if alimtalk and path == "/kakao/alimtalk/send":
+        return _ALIMTALK
+    prefixes: tuple[tuple[str, RouteName], ...] = ((INVOKE_PREFIX, "invoke"), (CANCEL_PREFIX, "cancel"))
+    for prefix, name in prefixes:
+        rest = path.removeprefix(prefix)
+        if rest != path and rest and "/" not in rest:
+            return Route(name, "POST", argument=rest)
+    return None

@@ -1,0 +1,254 @@
+"""The driver of a sidecar: from a request to its answer. It holds no rule of its own but the order of the checks."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from aisops_plugin_sdk import json_strict, signing
+from aisops_plugin_sdk.capability import Capability, refused_mapping
+from aisops_plugin_sdk.errors import InvalidRequest, JsonRefused, PluginError, SignatureRefused
+from aisops_plugin_sdk.logs import LogRecord, LogSink
+from aisops_plugin_sdk.plugin import Plugin
+from aisops_plugin_sdk.server import answers
+from aisops_plugin_sdk.server.answers import Answer, Refusal
+from aisops_plugin_sdk.server.call_headers import read_call
+from aisops_plugin_sdk.server.invocations import Invocations
+from aisops_plugin_sdk.server.lifecycle import Lifecycle
+from aisops_plugin_sdk.server.routes import Route, find_route
+from aisops_plugin_sdk.server.transport import Transport
+from aisops_plugin_sdk.version import CONTRACT_MAJORS, CONTRACT_MINOR
+
+LOOPBACK = "127.0.0.1"
+BODY_TIMEOUT_S = 10.0
+MAX_DELAY_MS = 60_000
+_LOCAL_HOST = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+_DELAY = re.compile(r"(?:^|&)delay_ms=([0-9]{1,6})(?:&|$)", re.ASCII)
+
+
+class Sidecar:
+    """One plugin behind HTTP.
+
+    Args:
+        plugin: the plugin.
+        environ: its environment: config, internal token, AISOPS_DRY_RUN. Read once.
+        sink: where log records go.
+        on_shutdown: called when POST /v1/shutdown asks to end; the owner then calls `stop`.
+        clock: unix seconds.
+    """
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        environ: Mapping[str, str],
+        *,
+        sink: LogSink,
+        on_shutdown: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._plugin = plugin
+        self._manifest = plugin.manifest()
+        self._clock = clock
+        self._sink = sink
+        self._on_shutdown = on_shutdown
+        token = next((environ[name] for name in signing.TOKEN_ENV if environ.get(name)), None)
+        self._verifier = signing.Verifier(token)
+        self._lifecycle = Lifecycle(plugin, environ, clock=clock, sink=sink)
+        self._invocations = Invocations(self._lifecycle, sink=sink, clock=clock)
+        self._transport = Transport(self.answer)
+        self._starting: asyncio.Task[None] | None = None
+        self._last_check: dict[str, Any] | None = None
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """Config, state and readiness."""
+        return self._lifecycle
+
+    async def listen(self, port: int) -> int:
+        """Listen on 127.0.0.1 and return the port. Probes are answered from here on.
+
+        Raises:
+            OSError: the port is in use.
+        """
+        return await self._transport.open(LOOPBACK, port)
+
+    def begin(self) -> "asyncio.Task[None]":
+        """Run `on_start` in the background; calls that come meanwhile wait for it."""
+        self._starting = asyncio.create_task(self._lifecycle.start())
+        return self._starting
+
+    async def stop(self, drain_s: float) -> None:
+        """Refuse new calls, give running ones `drain_s` seconds, run `on_stop`, stop listening."""
+        self._lifecycle.drain()
+        await self._invocations.drain(drain_s)
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        await self._lifecycle.stop()
+        await self._transport.close()
+
+    async def answer(self, request: web.BaseRequest) -> Answer:
+        """Answer one request. Whatever happens, the answer is JSON."""
+        try:
+            return await self._answer(request)
+        except PluginError as error:
+            answer = answers.failure(error, self._lifecycle.redactor)
+        except SignatureRefused as error:
+            answer = answers.failure(answers.from_signature(error), self._lifecycle.redactor)
+        except JsonRefused as error:
+            answer = answers.failure(answers.from_json(error), self._lifecycle.redactor)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last door: a fault of ours must not show a traceback
+            self._sink(LogRecord("error", f"request failed: {type(error).__name__}"))
+            answer = answers.failure(Refusal(500, "internal_error", type(error).__name__), self._lifecycle.redactor)
+        return answer
+
+    async def _answer(self, request: web.BaseRequest) -> Answer:
+        """Check in this order: host, route, size, signature; then serve."""
+        hosts = request.headers.getall("Host", [])
+        if len(hosts) != 1 or not _LOCAL_HOST.fullmatch(hosts[0]):
+            raise Refusal(421, "misdirected", "this server answers to loopback host names only")
+        path, _, query = request.raw_path.partition("?")
+        route = find_route(request.method, path, alimtalk=self._plugin.find("kakao.alimtalk.send") is not None)
+        body = await self._read(request)
+        if route.signed:
+            self._verifier.verify(
+                request.headers.items(),
+                now=self._clock(),
+                method=request.method,
+                raw_target=request.raw_path,
+                body=body,
+            )
+        return await self._serve(route, request, body, query.partition("?")[0])
+
+    async def _serve(self, route: Route, request: web.BaseRequest, body: bytes, query: str) -> Answer:
+        """Serve an accepted request."""
+        match route.name:
+            case "probe":
+                return self._probe()
+            case "healthz":
+                return answers.success({"status": "healthy" if self._lifecycle.configured else "degraded"})
+            case "readyz":
+                return self._ready()
+            case "describe":
+                return answers.success({"result": self._manifest.to_document()})
+            case "check":
+                return await self._check()
+            case "cancel":
+                return answers.success({"result": {"cancelled": self._invocations.cancel(unquote(route.argument))}}, 202)
+            case "shutdown":
+                self._on_shutdown()
+                return answers.success({"result": {"draining": True}}, 202)
+            case "invoke":
+                return await self._invoke(unquote(route.argument), request, body)
+            case _:
+                return await self._send(route, request, body, query)
+
+    async def _invoke(self, name: str, request: web.BaseRequest, body: bytes) -> Answer:
+        """Serve POST /v1/invoke/{capability}."""
+        capability = self._plugin.find(name)
+        if capability is None:
+            known = ", ".join(spec.name for spec in self._manifest.capabilities)
+            raise Refusal(404, "unsupported_capability", f"no capability {name[:128]!r}; this plugin has {known}")
+        self._object(body)
+        self._lifecycle.require_config()
+        outcome = await self._invocations.invoke(capability, capability.read(body), read_call(request.headers), body)
+        return answers.invoked(outcome, self._lifecycle.redactor)
+
+    async def _send(self, route: Route, request: web.BaseRequest, body: bytes, query: str) -> Answer:
+        """Serve POST /send and the original's other routes."""
+        capability = self._plugin.channel if route.name == "send" else self._plugin.find("kakao.alimtalk.send")
+        if capability is None:
+            raise Refusal(404, "unsupported_capability", f"plugin {self._plugin.name!r} has no channel capability")
+        document = self._object(body)
+        self._lifecycle.require_config()
+        given = await self._accept(capability, document, body)
+        outcome = await self._invocations.invoke(capability, given, read_call(request.headers), body)
+        answer = answers.sent(outcome, self._lifecycle.redactor)
+        delay = _DELAY.search(query)
+        if delay is not None and self._lifecycle.dry_run:
+            await asyncio.sleep(min(int(delay[1]), MAX_DELAY_MS) / 1000)
+        return answer
+
+    async def _accept(self, capability: Capability, document: dict[str, Any], body: bytes) -> BaseModel:
+        """Make the input of an alias route's body, through the author's mapping where there is one."""
+        if capability.accept is None:
+            return capability.read(body)
+        try:
+            mapped = capability.accept(document)
+        except ValidationError as error:
+            raise refused_mapping(error) from None
+        if isinstance(mapped, capability.input_model):
+            return mapped
+        if isinstance(mapped, Mapping):
+            return capability.read(answers.dump(dict(mapped)))
+        text = f"accept returned {type(mapped).__name__}"
+        raise Refusal(500, "invalid_plugin", text)
+
+    async def _check(self) -> Answer:
+        """Serve GET /v1/config/check: run the connection test and remember how it went for /readyz."""
+        try:
+            checked = await self._lifecycle.check()
+        except PluginError as error:
+            self._last_check = {"ok": False, "code": error.code, "time_ms": round(self._clock() * 1000)}
+            raise
+        if checked:
+            self._last_check = {"ok": True, "code": "", "time_ms": round(self._clock() * 1000)}
+        return answers.success({"result": {"configured": True, "checked": checked}})
+
+    def _probe(self) -> Answer:
+        """Serve POST /probe, as the original does, with the contract's versions added."""
+        return answers.success(
+            {
+                "name": self._manifest.name,
+                "version": self._manifest.version,
+                "capabilities": [spec.name for spec in self._manifest.capabilities],
+                "contract": list(CONTRACT_MAJORS),
+                "contract_minor": CONTRACT_MINOR,
+            }
+        )
+
+    def _ready(self) -> Answer:
+        """Serve GET /readyz."""
+        error = self._lifecycle.readiness()
+        if error is not None:
+            return answers.unready(error, self._lifecycle.redactor)
+        return answers.success({"status": "ready", "check": self._last_check})
+
+    def _object(self, body: bytes) -> dict[str, Any]:
+        """Load the body strictly; it must be a JSON object."""
+        document = json_strict.loads(body, limit_bytes=self._plugin.body_limit_bytes)
+        if not isinstance(document, dict):
+            raise InvalidRequest("the body must be a JSON object")
+        return document
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        """Read the raw body up to its limit.
+
+        Raises:
+            Refusal: 413 too large, 415 encoded, 408 too slow.
+        """
+        limit = self._plugin.body_limit_bytes
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Refusal(415, "unsupported_encoding", "compressed bodies are not accepted")
+        if not request.body_exists:
+            return b""
+        too_large = Refusal(413, "body_too_large", f"the body is over the limit of {limit} bytes")
+        if (request.content_length or 0) > limit:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    if len(body) > limit:
+                        raise too_large
+        except TimeoutError:
+            raise Refusal(408, "body_timeout", f"the body took longer than {BODY_TIMEOUT_S:g} s") from None
+        return bytes(body)
