@@ -1,0 +1,72 @@
+"""The Slack plugin: its configuration, its connection test and the capability slack.send."""
+
+from aisops_plugin_sdk import Ambiguous, Context, Delivery, InvalidRequest, Plugin, Transient
+from aisops_plugin_slack.client import SlackClient
+from aisops_plugin_slack.config import SlackConfig
+from aisops_plugin_slack.message import SlackMessage, arguments
+from aisops_plugin_slack.rules import BLOCKS_REFUSED
+
+plugin = Plugin("slack", config=SlackConfig, description="Posts messages to Slack by chat.postMessage.")
+
+ANSWER_MARGIN_S = 0.25
+"""Kept back from the call's deadline, so that our own verdict on a slow answer comes before the caller gives up."""
+
+
+@plugin.on_start
+async def start(ctx: Context[SlackConfig]) -> None:
+    """Open the session to Slack."""
+    ctx.state.slack = SlackClient(ctx.config)
+
+
+@plugin.on_stop
+async def stop(ctx: Context[SlackConfig]) -> None:
+    """Close it."""
+    await ctx.state.slack.close()
+
+
+@plugin.check
+async def check(ctx: Context[SlackConfig]) -> None:
+    """Ask Slack who the bot is."""
+    client: SlackClient = ctx.state.slack
+    try:
+        await client.call("auth.test", {}, ctx.config.timeout_s)
+    except Ambiguous as error:
+        raise Transient(f"Slack gave no usable answer: {error}") from None
+
+
+@plugin.capability("slack.send", channel=True, effect="at_most_once", timeout_s=20)
+async def send(ctx: Context[SlackConfig], message: SlackMessage) -> Delivery:
+    """Post one message to a Slack channel, conversation or user."""
+    built = arguments(message, idempotency_key=ctx.idempotency_key, allow_broadcast=ctx.config.allow_broadcast)
+    if ctx.dry_run:
+        return Delivery(provider="slack", refs={"dry_run": "true", "channel": message.target})
+    client: SlackClient = ctx.state.slack
+    refs: dict[str, str] = {}
+    try:
+        answer = await client.call("chat.postMessage", built, _timeout_s(ctx))
+    except InvalidRequest as refused:
+        if refused.code not in BLOCKS_REFUSED or "blocks" not in built:
+            raise
+        # Nothing was posted; a plain message is better than none.
+        ctx.logger.warning("Slack refused the blocks; posting the text alone", code=refused.code)
+        plain = {name: value for name, value in built.items() if name != "blocks"}
+        answer = await client.call("chat.postMessage", plain, _timeout_s(ctx))
+        refs["blocks_refused"] = refused.code
+    return _delivery(ctx, message, answer, refs)
+
+
+def _timeout_s(ctx: Context[SlackConfig]) -> float:
+    return min(ctx.config.timeout_s, ctx.remaining_s() - ANSWER_MARGIN_S)
+
+
+def _delivery(
+    ctx: Context[SlackConfig], message: SlackMessage, answer: dict[str, object], refs: dict[str, str]
+) -> Delivery:
+    ts, channel = str(answer.get("ts", "")), str(answer.get("channel", ""))
+    posted = answer.get("message")
+    thread = posted.get("thread_ts") if isinstance(posted, dict) else None
+    refs |= {"channel": channel, "ts": ts} | ({"thread_ts": str(thread)} if thread else {})
+    if message.thread_ts and thread != message.thread_ts:
+        # Slack posts at top level when the parent is gone, and says so only by leaving thread_ts out.
+        ctx.logger.warning("the message was posted outside its thread: the parent is gone")
+    return Delivery(provider="slack", message_id=ts, refs=refs)
