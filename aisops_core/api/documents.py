@@ -1,0 +1,294 @@
+"""How jobs, Runners and capabilities look to HTTP callers. Field names are public contract: add, never change."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import Field
+
+from aisops_core.api.operation import Document
+from aisops_core.dispatch.job import JobRecord, JobState
+from aisops_core.dispatch.records import LogLine, TimelineEntry
+from aisops_core.runners.record import CapabilityRecord, RunnerRecord
+
+
+def timestamp(unix_ms: int) -> str:
+    """Return wall-clock milliseconds as RFC 3339 in UTC with milliseconds."""
+    moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
+
+
+def optional_timestamp(unix_ms: int | None) -> str | None:
+    """As `timestamp`, for moments that may not have come (None or 0)."""
+    return timestamp(unix_ms) if unix_ms else None
+
+
+def json_value(data: bytes | None) -> Any:
+    """Return the value of stored JSON; None when there is none."""
+    return json.loads(data) if data else None
+
+
+class JobErrorDocument(Document):
+    """Why a job did not succeed. `ambiguous`: the outside effect may have happened all the same."""
+
+    code: str
+    message: str
+    retryable: bool
+    ambiguous: bool
+    details: Any = None
+
+
+class ExecutionDocument(Document):
+    """Who did the work. `sidecar_pid` 0: built into the Runner."""
+
+    plugin: str
+    plugin_version: str
+    sidecar_pid: int
+    calls: int
+    duration_ms: int
+
+
+class JobDocument(Document):
+    """One job. Times are RFC 3339 UTC with milliseconds, null until they happen."""
+
+    id: str
+    capability: str
+    state: JobState
+    input: Any = None
+    labels: dict[str, str]
+    runner_id: str | None
+    attempt: int
+    effect_class: str
+    timeout_s: float
+    priority: int
+    created_at: str
+    leased_at: str | None
+    started_at: str | None
+    finished_at: str | None
+    output: Any = None
+    output_truncated: bool = False
+    error: JobErrorDocument | None
+    execution: ExecutionDocument | None
+    cancel_requested: bool
+    idempotency_key: str | None
+
+    @classmethod
+    def of(cls, record: JobRecord) -> JobDocument:
+        """Return the document of a job record."""
+        return cls.model_construct(
+            id=record.job_id,
+            capability=record.capability,
+            state=record.state,
+            input=json_value(record.input),
+            labels=record.labels,
+            runner_id=record.runner_id or record.pinned_runner_id,
+            attempt=record.attempt,
+            effect_class=record.effect_class.name.lower(),
+            timeout_s=record.timeout_s,
+            priority=record.priority,
+            created_at=timestamp(record.created_unix_ms),
+            leased_at=optional_timestamp(record.leased_unix_ms),
+            started_at=optional_timestamp(record.started_unix_ms),
+            finished_at=optional_timestamp(record.finished_unix_ms),
+            output=json_value(record.output),
+            output_truncated=record.truncated,
+            error=_error_of(record),
+            execution=_execution_of(record),
+            cancel_requested=record.cancel_requested,
+            idempotency_key=record.idempotency_key,
+        )
+
+
+def _error_of(record: JobRecord) -> JobErrorDocument | None:
+    error = record.error
+    if error is None:
+        return None
+    return JobErrorDocument.model_construct(
+        code=error.code,
+        message=error.message,
+        retryable=error.retryable,
+        ambiguous=error.ambiguous,
+        details=json_value(error.details),
+    )
+
+
+def _execution_of(record: JobRecord) -> ExecutionDocument | None:
+    execution = record.execution
+    if execution is None:
+        return None
+    return ExecutionDocument.model_construct(
+        plugin=execution.plugin,
+        plugin_version=execution.plugin_version,
+        sidecar_pid=execution.sidecar_pid,
+        calls=execution.calls,
+        duration_ms=execution.duration_ms,
+    )
+
+
+class JobPage(Document):
+    """One page of jobs, newest first; jobs in lists carry no input and no output."""
+
+    items: list[JobDocument]
+    next_cursor: str | None
+
+
+class LogDocument(Document):
+    """One log line of a job."""
+
+    time: str
+    level: str
+    text: str
+    source: str
+    runner_id: str
+
+    @classmethod
+    def of(cls, line: LogLine) -> LogDocument:
+        """Return the document of a log line."""
+        level = line.level.name.lower()
+        return cls(
+            time=timestamp(line.time_unix_ms), level=level, text=line.text, source=line.source, runner_id=line.runner_id
+        )
+
+
+class LogPage(Document):
+    """One page of log lines, oldest first. `next_cursor` also marks where newer lines will follow."""
+
+    items: list[LogDocument]
+    next_cursor: str | None
+
+
+class TimelineDocument(Document):
+    """One thing that happened to a job."""
+
+    time: str
+    kind: str
+    attempt: int
+    runner_id: str
+    message: str
+
+    @classmethod
+    def of(cls, entry: TimelineEntry) -> TimelineDocument:
+        """Return the document of a timeline entry."""
+        return cls(
+            time=timestamp(entry.at_unix_ms),
+            kind=entry.kind,
+            attempt=entry.attempt,
+            runner_id=entry.runner_id,
+            message=entry.message,
+        )
+
+
+class TimelinePage(Document):
+    """Everything that happened to a job, oldest first."""
+
+    items: list[TimelineDocument]
+    next_cursor: str | None
+
+
+class CapabilityDocument(Document):
+    """One capability on offer. `input_schema` is JSON Schema; `runners` names who offers it."""
+
+    name: str
+    plugin: str
+    plugin_version: str
+    effect_class: str
+    timeout_s: float
+    description: str
+    input_schema: Any
+    runners: list[str]
+
+    @classmethod
+    def of(cls, record: CapabilityRecord, runners: list[str]) -> CapabilityDocument:
+        """Return the document of a capability that `runners` offer."""
+        return cls(
+            name=record.name,
+            plugin=record.plugin,
+            plugin_version=record.plugin_version,
+            effect_class=record.effect_class.name.lower(),
+            timeout_s=record.timeout_ms / 1000,
+            description=record.description,
+            input_schema=json_value(record.input_schema),
+            runners=runners,
+        )
+
+
+class CapabilityPage(Document):
+    """Capabilities of the tenant's Runners, by name."""
+
+    items: list[CapabilityDocument]
+    next_cursor: str | None
+
+
+class OutboxDocument(Document):
+    """Depth of a Runner's outbox, as it last reported."""
+
+    messages: int
+    bytes: int
+    dropped: int
+    quarantined: int
+
+
+class RunnerDocument(Document):
+    """One Runner, as its last heartbeat left it."""
+
+    id: str
+    connected: bool
+    draining: bool
+    last_seen_at: str | None
+    created_at: str
+    labels: dict[str, str]
+    version: str
+    os: str
+    arch: str
+    job_slots: int
+    free_slots: int
+    outbox: OutboxDocument
+    capabilities: list[str] = Field(description="Names; /api/v1/capabilities has the details.")
+
+    @classmethod
+    def of(cls, record: RunnerRecord) -> RunnerDocument:
+        """Return the document of a Runner record."""
+        queue = record.queue_stats
+        return cls(
+            id=record.runner_id,
+            connected=record.connected,
+            draining=record.draining,
+            last_seen_at=optional_timestamp(record.last_seen_unix_ms),
+            created_at=timestamp(record.created_unix_ms),
+            labels=record.labels,
+            version=record.agent_version,
+            os=record.os,
+            arch=record.arch,
+            job_slots=record.job_slots,
+            free_slots=record.free_slots,
+            outbox=OutboxDocument(
+                messages=queue.messages, bytes=queue.bytes, dropped=queue.dropped, quarantined=queue.quarantined
+            ),
+            capabilities=sorted(capability.name for capability in record.capabilities),
+        )
+
+
+class RunnerPage(Document):
+    """The tenant's Runners, by id."""
+
+    items: list[RunnerDocument]
+    next_cursor: str | None
+
+
+class RunnerCreated(Document):
+    """A new Runner with its token, which is shown this once only."""
+
+    id: str
+    runner: RunnerDocument
+    token: str
+
+
+class WhoAmI(Document):
+    """The caller, as Core sees it."""
+
+    tenant_id: str
+    name: str
+    role: str
+    token_id: str

@@ -1,0 +1,227 @@
+"""Jobs over HTTP: submit, follow, cancel, read back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from aisops_core.api import strict_json
+from aisops_core.api.documents import JobDocument, JobPage, LogDocument, LogPage, TimelineDocument, TimelinePage
+from aisops_core.api.operation import Body, Call, Header, Query, Reply, op
+from aisops_core.api.problems import FieldProblem, Problem
+from aisops_core.dispatch.job import JobRecord, JobState
+from aisops_core.dispatch.records import JobFilter, LogLine, Page, SubmitJob, TimelineEntry
+from aisops_core.tenants.principal import Principal
+from aisops_protocol import limits
+
+MAX_WAIT_S = 60
+PAGE = 50
+MAX_PAGE = 200
+MAX_TIMEOUT_S = limits.DURATION_MS / 1000
+
+Id = Annotated[str, StringConstraints(pattern=f"^{limits.ID_PATTERN}$")]
+Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.~=-]{1,1024}$")]
+Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)]
+
+
+def _label_text(text: str) -> str:
+    if "\0" in text or len(text.encode()) > limits.LABEL_BYTES:
+        raise ValueError(f"a label is at most {limits.LABEL_BYTES} bytes, without NUL")
+    return text
+
+
+Label = Annotated[str, StringConstraints(min_length=1), AfterValidator(_label_text)]
+LabelValue = Annotated[str, AfterValidator(_label_text)]
+Labels = Annotated[dict[Label, LabelValue], Field(max_length=limits.LABELS)]
+
+IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    r"[\x21-\x7e]{1,255}",
+    "1 to 255 visible ASCII characters; the same key never makes a second job.",
+)
+PREFER = Header("Prefer", r"[\x20-\x7e]{1,256}", "`wait=N` answers when the job has ended, or after N seconds (to 60).")
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
+
+
+class Jobs(Protocol):
+    """What this door needs of the dispatcher."""
+
+    async def submit(
+        self, principal: Principal, request: SubmitJob, idempotency_key: str | None = None
+    ) -> tuple[JobRecord, bool]:
+        """Store one job; the flag says whether it is new."""
+        ...
+
+    async def get(self, tenant_id: str, job_id: str) -> JobRecord:
+        """Return one job, or raise JobNotFound."""
+        ...
+
+    async def list(
+        self, tenant_id: str, wanted: JobFilter, cursor: str | None = None, limit: int = PAGE
+    ) -> Page[JobRecord]:
+        """Return one page of jobs, newest first."""
+        ...
+
+    async def logs(self, tenant_id: str, job_id: str, cursor: str | None = None, limit: int = PAGE) -> Page[LogLine]:
+        """Return one page of a job's log lines, oldest first."""
+        ...
+
+    async def timeline(self, tenant_id: str, job_id: str) -> tuple[TimelineEntry, ...]:
+        """Return what happened to a job, oldest first."""
+        ...
+
+    async def cancel(self, principal: Principal, job_id: str) -> JobRecord:
+        """Ask for a job's end."""
+        ...
+
+    async def wait(self, tenant_id: str, job_id: str, timeout_s: float) -> JobRecord:
+        """Return the job when it has ended or the time is over."""
+        ...
+
+
+class SubmitBody(Body):
+    """One job to be done. Without `runner_id`, any Runner that offers the capability and carries the labels gets it."""
+
+    capability: Id
+    input: Any
+    labels: Labels = Field(default_factory=dict)
+    runner_id: Id | None = None
+    timeout_s: Seconds | None = Field(None, description="Longest run; without it the capability's own.")
+    queue_ttl_s: Seconds | None = Field(
+        None, description="Longest wait for a Runner; without it Core's setting (24 h)."
+    )
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+
+    def request(self, default_ttl_s: float) -> SubmitJob:
+        """Return the request for dispatch. Raises Problem when the input holds a text that is not Unicode."""
+        try:
+            data = strict_json.dump(self.input)
+        except strict_json.InvalidJson as error:
+            raise Problem(
+                400, "malformed_json", f"The input is not acceptable: {error}.", fields=[_input_problem(error)]
+            ) from None
+        return SubmitJob(
+            capability=self.capability,
+            input=data,
+            labels=self.labels,
+            runner_id=self.runner_id,
+            timeout_s=self.timeout_s,
+            queue_ttl_s=self.queue_ttl_s or default_ttl_s,
+            priority=self.priority,
+        )
+
+
+def _input_problem(error: Exception) -> FieldProblem:
+    return FieldProblem(pointer="/input", detail=str(error))
+
+
+class WaitQuery(Query):
+    """Long polling."""
+
+    wait: Annotated[int, Field(ge=0, le=MAX_WAIT_S)] = Field(
+        0, description="Answer when the job has ended, or after so many seconds."
+    )
+
+
+class PageQuery(Query):
+    """Where a page begins and how long it is."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = PAGE
+    cursor: Cursor | None = Field(None, description="next_cursor of the page before.")
+
+
+class ListQuery(PageQuery):
+    """Which jobs to list."""
+
+    state: JobState | None = None
+    capability: Id | None = None
+    runner: Id | None = None
+
+
+def preferred_wait_s(headers: Mapping[str, str | None]) -> int | None:
+    """Return the seconds of a `Prefer: wait=N` header, at most 60; None without one."""
+    found = _WAIT.search(headers.get("Prefer") or "")
+    return min(int(found.group(1)), MAX_WAIT_S) if found else None
+
+
+class JobEndpoints:
+    """The operations on jobs. `stop` ends all waits early, so that Core can stop without cutting connections."""
+
+    def __init__(self, jobs: Jobs, *, queue_ttl_s: float) -> None:
+        self._jobs = jobs
+        self._queue_ttl_s = queue_ttl_s
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Answer every waiting caller now with the job as it is."""
+        self._stopping.set()
+
+    async def _settled(self, tenant_id: str, job_id: str, wait_s: float) -> JobRecord:
+        """Return the job when it has ended, the time is over, or Core stops."""
+        if not wait_s or self._stopping.is_set():
+            return await self._jobs.get(tenant_id, job_id)
+        waiting = asyncio.ensure_future(self._jobs.wait(tenant_id, job_id, wait_s))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                return waiting.result()
+        finally:
+            stopping.cancel()
+            waiting.cancel()
+        return await self._jobs.get(tenant_id, job_id)
+
+    @op(
+        "POST", "/jobs", role="operator", body=SubmitBody, out=JobDocument, status=202,
+        headers=(IDEMPOTENCY_KEY, PREFER),
+    )  # fmt: skip
+    async def submit_job(self, call: Call[SubmitBody, None]) -> Reply:
+        """Submit a job."""
+        request = call.body.request(self._queue_ttl_s)
+        record, created = await self._jobs.submit(call.principal, request, call.headers["Idempotency-Key"])
+        headers = {"Location": f"/api/v1/jobs/{record.job_id}"}
+        if not created:
+            headers["Idempotent-Replayed"] = "true"
+        wait_s = preferred_wait_s(call.headers)
+        if wait_s is not None:
+            record = await self._settled(call.principal.tenant_id, record.job_id, wait_s)
+            headers["Preference-Applied"] = f"wait={wait_s}"
+        return Reply(JobDocument.of(record), 200 if record.terminal else 202, headers)
+
+    @op("GET", "/jobs", role="viewer", query=ListQuery, out=JobPage)
+    async def list_jobs(self, call: Call[None, ListQuery]) -> JobPage:
+        """List jobs, newest first."""
+        query = call.query
+        wanted = JobFilter(query.state, query.capability, query.runner)
+        page = await self._jobs.list(call.principal.tenant_id, wanted, query.cursor, query.limit)
+        return JobPage.model_construct(items=[JobDocument.of(job) for job in page.items], next_cursor=page.next_cursor)
+
+    @op("GET", "/jobs/{job_id}", role="viewer", query=WaitQuery, out=JobDocument)
+    async def get_job(self, call: Call[None, WaitQuery]) -> JobDocument:
+        """Show one job, at once or when it has ended."""
+        return JobDocument.of(
+            await self._settled(call.principal.tenant_id, call.path["job_id"], float(call.query.wait))
+        )
+
+    @op("POST", "/jobs/{job_id}/cancel", role="operator", out=JobDocument, status=202, problems=(409,))
+    async def cancel_job(self, call: Call[None, None]) -> Reply:
+        """Ask for a job to be cancelled; a job that finishes first wins."""
+        record = await self._jobs.cancel(call.principal, call.path["job_id"])
+        return Reply(JobDocument.of(record), 200 if record.terminal else 202)
+
+    @op("GET", "/jobs/{job_id}/logs", role="viewer", query=PageQuery, out=LogPage)
+    async def list_job_logs(self, call: Call[None, PageQuery]) -> LogPage:
+        """List a job's log lines, oldest first."""
+        query = call.query
+        page = await self._jobs.logs(call.principal.tenant_id, call.path["job_id"], query.cursor, query.limit)
+        return LogPage(items=[LogDocument.of(line) for line in page.items], next_cursor=page.next_cursor)
+
+    @op("GET", "/jobs/{job_id}/timeline", role="viewer", out=TimelinePage)
+    async def list_job_timeline(self, call: Call[None, None]) -> TimelinePage:
+        """List what happened to a job, oldest first."""
+        entries = await self._jobs.timeline(call.principal.tenant_id, call.path["job_id"])
+        return TimelinePage(items=[TimelineDocument.of(entry) for entry in entries], next_cursor=None)

@@ -1,0 +1,103 @@
+"""The HTTP server: builds the application from its parts, listens, and stops in order."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Sequence
+
+import structlog
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from aisops_core.api import health, routing
+from aisops_core.api.health import Readiness
+from aisops_core.api.metrics import Metrics
+from aisops_core.api.middleware import build_middleware, build_signal, route_of
+from aisops_protocol import limits
+
+BODY_BYTES = limits.JOB_INPUT_BYTES + 64 * 1024
+"""A job's input and room for what stands around it."""
+HEADER_BYTES = 8_190
+KEEPALIVE_S = 75.0
+STOP_S = 3.0
+
+log = structlog.get_logger("aisops_core.api.access")
+
+
+class AccessLogger(AbstractAccessLogger):
+    """One structured line a request: the route's pattern and no query, because ids belong in no access log."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, request_time: float) -> None:
+        """Write the line of one answered request; `request_time` is seconds."""
+        route = route_of(request) if isinstance(request, web.Request) else "unmatched"
+        log.debug(
+            "request",
+            method=request.method,
+            route=route,
+            status=response.status,
+            duration_ms=round(request_time * 1000, 1),
+            trace_id=response.headers.get("X-Trace-Id", ""),
+        )
+
+
+def build_application(
+    endpoints: Sequence[object],
+    authenticate: routing.Authenticate,
+    readiness: Readiness,
+    metrics: Metrics,
+    *,
+    version: str,
+    tls: bool = False,
+) -> web.Application:
+    """Return the whole API as one aiohttp application."""
+    app = web.Application(middlewares=[build_middleware(metrics)], client_max_size=BODY_BYTES)
+    app.on_response_prepare.append(build_signal(tls=tls))
+    routing.mount(app, endpoints, authenticate, version)
+    health.mount(app, readiness, metrics)
+    return app
+
+
+class ApiServer:
+    """Listens for HTTP on one address."""
+
+    def __init__(self, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._runner = web.AppRunner(
+            app,
+            access_log_class=AccessLogger,
+            keepalive_timeout=KEEPALIVE_S,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
+            shutdown_timeout=STOP_S,
+        )
+        self._host, self._requested_port, self._tls = host, port, tls
+        self.port = port
+
+    async def start(self) -> None:
+        """Listen. Sets `port` to the real one. Raises OSError when the address cannot be had."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._requested_port, ssl_context=self._tls, backlog=512)
+        await site.start()
+        self.port = int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Refuse new connections, let requests in progress end (at most 3 s), close."""
+        begun = time.monotonic()
+        await self._runner.cleanup()
+        log.debug("http stopped", duration_s=round(time.monotonic() - begun, 3))
+
+
+def build_tls(certificate: str, key: str, client_ca: str | None) -> ssl.SSLContext:
+    """Return a server context for TLS 1.2 and later. Raises OSError or ssl.SSLError when a file cannot be used.
+
+    A client CA is for Runners' certificates on the gRPC door; HTTP callers prove themselves with their token, so a
+    client certificate is checked here when one is sent but none is demanded.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["http/1.1"])
+    if client_ca is not None:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
