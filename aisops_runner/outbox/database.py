@@ -1,0 +1,221 @@
+"""One SQLite file, one writer thread, group commit: many units of work share one transaction and one fsync.
+
+No delay is added to gather units: while one commit waits for the disk, the next batch gathers by itself. A unit may run
+more than once (when another unit of its batch fails, the batch is run again with the guilty one undone alone), so units
+must have no effect but on the connection they are given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from aisops_runner.errors import StorageFailed
+from aisops_runner.outbox.ballast import Ballast
+from aisops_runner.outbox.schema import connect
+
+T = TypeVar("T")
+Unit = Callable[[sqlite3.Connection], T]
+
+MAX_BATCH = 512
+SUSPECT_NAME = "outbox.suspect"
+
+_FULL = 13
+_POISONED = frozenset({8, 10, 11, 14, 26})  # READONLY, IOERR, CORRUPT, CANTOPEN, NOTADB
+_DAMAGED = frozenset({11, 26})
+
+_log = structlog.get_logger("aisops_runner.outbox")
+
+
+@dataclass(slots=True)
+class _Work:
+    unit: Unit[Any]
+    future: asyncio.Future[Any]
+    value: Any = None
+    error: Exception | None = None
+
+
+class Database:
+    """The open file.
+
+    Args:
+        path: The database file; `schema.create_or_check` has made its tables.
+        ballast: Space to give back when the disk is full.
+    """
+
+    def __init__(self, path: Path, ballast: Ballast) -> None:
+        self._path = path
+        self._ballast = ballast
+        self._inbox: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._writing = connect(str(path))
+        self._reading = connect(str(path))
+        self._reading.execute("PRAGMA query_only = ON")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="outbox-read")
+        self._thread = threading.Thread(target=self._run, name="outbox-write", daemon=True)
+        self.closed = False
+        self.commits = 0
+        self.failures = 0
+        self._thread.start()
+
+    def write(self, unit: Unit[T]) -> asyncio.Future[T]:
+        """Run a unit in the writer's next transaction.
+
+        Args:
+            unit: Gets the connection inside an open transaction; may be run again, may raise to undo itself.
+
+        Returns:
+            A future of the unit's value, done once the commit has reached the disk. It raises what the unit raised,
+            or StorageFailed when the disk refused (then nothing of the unit is stored).
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self.closed:
+            future.set_exception(StorageFailed("the outbox is closed"))
+        else:
+            self._inbox.put(_Work(unit, future))
+        return future
+
+    async def read(self, unit: Unit[T]) -> T:
+        """Run a short read on its own connection; it sees every commit reported before.
+
+        Raises:
+            StorageFailed: The file cannot be read.
+        """
+        return await self._loop.run_in_executor(self._reader, self._read, unit)
+
+    async def close(self) -> None:
+        """Finish what was handed in, fold the log into the file and close it. Harmless when called twice."""
+        if self.closed:
+            return
+        self.closed = True
+        self._inbox.put(None)
+        await self._loop.run_in_executor(self._reader, self._thread.join)
+        self._reader.shutdown()
+        self._reading.close()
+        try:
+            self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            _log.warning("the log could not be folded into the outbox", error=str(error))
+        self._writing.close()
+
+    # --- the reader's thread ------------------------------------------------------------------------------------------
+
+    def _read(self, unit: Unit[T]) -> T:
+        try:
+            return unit(self._reading)
+        except sqlite3.Error as error:
+            self._suspect(error)
+            raise StorageFailed(f"the outbox could not be read: {error}") from error
+
+    # --- the writer's thread ------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            work = self._inbox.get()
+            batch: list[_Work] = []
+            while work is not None:
+                batch.append(work)
+                if len(batch) == MAX_BATCH:
+                    break
+                try:
+                    work = self._inbox.get_nowait()
+                except queue.Empty:
+                    break
+            ended = work is None
+            if batch:
+                self._commit(batch)
+                self._loop.call_soon_threadsafe(_settle, batch)
+
+    def _commit(self, batch: list[_Work]) -> None:
+        """Commit all units together; failing that, all but the guilty; failing that, none."""
+        if self._attempt(self._together, batch):
+            return
+        if self._attempt(self._apart, batch):
+            return
+        if self._ballast.release() and self._attempt(self._apart, batch):
+            _log.error("the disk is full; the reserve was used", file=str(self._path))
+            return
+        self.failures += 1
+        for work in batch:
+            work.error = work.error or StorageFailed(
+                "the disk refused to store; nothing was lost that was acknowledged"
+            )
+
+    def _attempt(self, run: Callable[[list[_Work]], None], batch: list[_Work]) -> bool:
+        try:
+            self._writing.execute("BEGIN IMMEDIATE")
+            run(batch)
+            self._writing.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - a unit is the caller's code; its error is handed back to the caller
+            self._undo(error)
+            return False
+        self.commits += 1
+        return True
+
+    def _together(self, batch: list[_Work]) -> None:
+        for work in batch:
+            work.error = None
+            work.value = work.unit(self._writing)
+
+    def _apart(self, batch: list[_Work]) -> None:
+        for work in batch:
+            work.error = None
+            self._writing.execute("SAVEPOINT unit")
+            try:
+                work.value = work.unit(self._writing)
+            except Exception as error:
+                if _fatal(error):
+                    raise
+                work.error = error
+                self._writing.execute("ROLLBACK TO unit")
+            self._writing.execute("RELEASE unit")
+
+    def _undo(self, error: Exception) -> None:
+        """Roll back; after a fault of the disk, never go on with the same handle."""
+        try:
+            if self._writing.in_transaction:
+                self._writing.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error) and _primary(error) in _POISONED:
+                self._suspect(error)
+                self._writing.close()
+                self._writing = connect(str(self._path))
+        except sqlite3.Error as again:
+            _log.error("the outbox could not be opened again", error=str(again), file=str(self._path))
+
+    def _suspect(self, error: sqlite3.Error) -> None:
+        """Leave a mark, so that the next start checks every row instead of failing at the same place again."""
+        _log.error("the outbox file failed", error=str(error), file=str(self._path))
+        if _primary(error) in _DAMAGED:
+            try:
+                (self._path.parent / SUSPECT_NAME).touch(mode=0o600)
+            except OSError as failed:
+                _log.error("the damage could not be marked", error=str(failed))
+
+
+def _settle(batch: list[_Work]) -> None:
+    for work in batch:
+        if work.future.done():
+            continue
+        if work.error is not None:
+            work.future.set_exception(work.error)
+        else:
+            work.future.set_result(work.value)
+
+
+def _primary(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _fatal(error: Exception) -> bool:
+    """True when the fault is the disk's, not the unit's."""
+    return isinstance(error, sqlite3.Error) and (_primary(error) == _FULL or _primary(error) in _POISONED)

@@ -1,0 +1,376 @@
+"""The outbox: what is put here survives kill -9 and power loss, and reaches Core in order.
+
+Joins the rules (`queue`, `epochs`), the table (`store`) and the file (`database`). Rows just written are kept in memory
+until acknowledged, so that a connected Runner never reads back what it wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from aisops_protocol.errors import ProtocolError
+from aisops_protocol.limits import ENVELOPE_BYTES
+from aisops_protocol.messages import EpochStart, Heartbeat, QueueStats, RunnerBody, RunnerEnvelope
+from aisops_runner.errors import DataDirUnusable, EnvelopeTooLarge, RunnerError
+from aisops_runner.outbox import highwater, queue, schema, store
+from aisops_runner.outbox.ballast import Ballast
+from aisops_runner.outbox.database import Database
+from aisops_runner.outbox.locking import DataDirLock
+from aisops_runner.outbox.opening import HIGHWATER_NAME, Opened, open_file, openings_of
+from aisops_runner.outbox.queue import Bounds, Pressure
+from aisops_runner.outbox.rows import Draft, Row
+
+T = TypeVar("T")
+
+FILE_NAME = "outbox.db"
+BALLAST_NAME = "outbox.ballast"
+TRIM_ROWS = 1000
+TRIM_AFTER_S = 1.0
+TAIL_ROWS = 8192
+
+_log = structlog.get_logger("aisops_runner.outbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a Hello says about the lane (see `messages.Hello`)."""
+
+    queue_epoch: bytes
+    epoch_start_seq: int
+    next_seq: int
+    oldest_unacked_seq: int
+    previous_epochs: tuple[EpochStart, ...]
+    journal_id: bytes
+    last_core_epoch: bytes
+    stats: QueueStats
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One unit of work: the connection, and the messages that join the lane in the same commit.
+
+    Attributes:
+        connection: Inside the open transaction.
+        rows: What has been appended so far.
+        rewritten: Rows that stood in the lane before were changed.
+    """
+
+    connection: sqlite3.Connection
+    rows: list[Row] = field(default_factory=list)
+    rewritten: bool = False
+
+    def append(self, *drafts: Draft) -> int:
+        """Add messages to the lane; returns the number of the last one (0 when there was none)."""
+        added = store.append(self.connection, drafts)
+        self.rows.extend(added)
+        return added[-1].seq if added else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Committed:
+    value: object
+    rows: list[Row]
+    stats: QueueStats
+    rewritten: bool
+
+
+class Outbox:
+    """The durable lane of one Runner. Made by `Outbox.open`; closed by `close`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        lock: DataDirLock,
+        database: Database,
+        ballast: Ballast,
+        opening: Opened,
+        bounds: Bounds,
+    ) -> None:
+        self.database = database
+        self.bounds = bounds
+        self.epoch = opening.epoch
+        self.stats = opening.stats
+        self.acked_seq = opening.oldest - 1
+        self.last_seq = opening.next_seq - 1
+        self._highwater_path = directory / HIGHWATER_NAME
+        self._highwater_seq = self.last_seq
+        self._lock = lock
+        self._ballast = ballast
+        self._tail: deque[Row] = deque()
+        self._sent_seq = 0
+        self._trimmed_seq = self.acked_seq
+        self._timer: asyncio.TimerHandle | None = None
+        self._upkeep: set[asyncio.Future[None]] = set()
+        self._listeners: list[Callable[[], None]] = []
+
+    @classmethod
+    async def open(cls, directory: Path, *, bounds: Bounds | None = None, stamp: str = "") -> Outbox:
+        """Open the data directory's outbox, repairing what must be repaired.
+
+        Args:
+            directory: The data directory; made when absent.
+            bounds: How much the lane may hold.
+            stamp: Put into the name of a damaged file set aside; a sortable time, for example.
+
+        Raises:
+            DataDirUnusable: Another Runner uses it, it cannot be written, or a newer Runner wrote it.
+        """
+        lock = DataDirLock(directory)
+        path = directory / FILE_NAME
+        try:
+            opened = await asyncio.to_thread(open_file, path, stamp or str(os.getpid()))
+            ballast = Ballast(directory / BALLAST_NAME)
+            await asyncio.to_thread(ballast.reserve)
+            database = Database(path, ballast)
+        except (OSError, sqlite3.Error) as error:
+            lock.release()
+            raise DataDirUnusable(f"cannot open {path}: {error}", key="data_dir") from error
+        except RunnerError:
+            lock.release()
+            raise
+        return cls(directory, lock=lock, database=database, ballast=ballast, opening=opened, bounds=bounds or Bounds())
+
+    async def close(self) -> None:
+        """Delete what is acknowledged, close the file and let the next Runner in."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await asyncio.gather(*self._upkeep, return_exceptions=True)
+        try:
+            await self._keep_up()
+        except (RunnerError, OSError) as error:
+            _log.warning("the outbox was closed without its last upkeep", error=str(error))
+        await self.database.close()
+        self._lock.release()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called (on the event loop) whenever rows were committed."""
+        self._listeners.append(listener)
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    async def transact(self, unit: Callable[[Transaction], T]) -> T:
+        """Run a unit of work; its rows join the lane in the same commit.
+
+        Args:
+            unit: Works on the transaction only; it may be run again.
+
+        Raises:
+            StorageFailed: Nothing of it is stored.
+        """
+
+        def run(connection: sqlite3.Connection) -> _Committed:
+            transaction = Transaction(connection)
+            value = unit(transaction)
+            dropped = store.give_way(connection, self.bounds) if transaction.rows else 0
+            rewritten = transaction.rewritten or dropped > 0
+            return _Committed(value, transaction.rows, store.stats(connection), rewritten)
+
+        future = self.database.write(run)
+        future.add_done_callback(self._committed)
+        return (await future).value  # type: ignore[return-value]  # _Committed is not generic: 3.11 slots forbid it
+
+    async def put(self, *bodies: RunnerBody) -> None:
+        """Store messages; when this returns they will reach Core, unless their class allows dropping.
+
+        Raises:
+            EnvelopeTooLarge: One breaks a limit of the contract; none is stored.
+            StorageFailed: The disk refused; none is stored.
+        """
+        drafts = [draft(body) for body in bodies]
+        await self.transact(lambda transaction: transaction.append(*drafts))
+
+    async def note_offline(self, beat: Heartbeat) -> None:
+        """Store a heartbeat that could not be sent; beats not sent yet are counted together in one row.
+
+        Args:
+            beat: With `offline_beats` and `offline_ms` of this beat alone.
+        """
+        above = max(self._sent_seq, self.acked_seq)
+
+        def unit(transaction: Transaction) -> None:
+            found = store.find_slot(transaction.connection, "heartbeat", above)
+            if found is None or not isinstance(found[1], Heartbeat):
+                transaction.append(draft(beat))
+                return
+            seq, old = found[0], found[1]
+            beats, lasted_ms = old.offline_beats + beat.offline_beats, old.offline_ms + beat.offline_ms
+            merged = draft(replace(beat, offline_beats=beats, offline_ms=lasted_ms))
+            store.replace_payload(transaction.connection, seq, merged)
+            transaction.rewritten = True
+
+        await self.transact(unit)
+
+    def _committed(self, future: asyncio.Future[_Committed]) -> None:
+        if future.cancelled() or future.exception() is not None:
+            return
+        done = future.result()
+        self.stats = done.stats
+        if done.rewritten:
+            self._tail.clear()
+        if not done.rows:
+            return
+        if self._tail and self._tail[-1].seq + 1 != done.rows[0].seq:
+            self._tail.clear()
+        if not done.rewritten:
+            self._tail.extend(done.rows)
+            while len(self._tail) > TAIL_ROWS:
+                self._tail.popleft()
+        self.last_seq = max(self.last_seq, done.rows[-1].seq)
+        self._schedule_upkeep()
+        for listener in self._listeners:
+            listener()
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    async def take(self, after_seq: int, max_messages: int, max_bytes: int) -> list[RunnerEnvelope]:
+        """What to send next. Nothing is removed: only `ack` removes.
+
+        Args:
+            after_seq: Last number handed to the wire in this session.
+            max_messages: Messages the window still takes.
+            max_bytes: Octets the window still takes.
+
+        Raises:
+            StorageFailed: The file cannot be read.
+        """
+        if after_seq >= self.last_seq or max_messages <= 0 or max_bytes <= 0:
+            return []
+        rows: Sequence[Row]
+        if self._tail and self._tail[0].low <= after_seq + 1:
+            start = after_seq + 1 - self._tail[0].seq
+            rows = list(islice(self._tail, max(start, 0), start + max_messages + 1))
+        else:
+            rows = await self._scan(after_seq, max_bytes)
+        chosen = queue.select(rows, after_seq, max_messages, max_bytes)
+        self._sent_seq = max(self._sent_seq, chosen[-1].seq if chosen else 0)
+        return [queue.to_envelope(row, after_seq) for row in chosen]
+
+    async def _scan(self, after_seq: int, max_bytes: int) -> list[Row]:
+        """Read a page back; what is damaged or missing on it is closed over and reported first."""
+        while True:
+            page = await self.database.read(lambda connection: store.scan(connection, after_seq, max_bytes))
+            present = [(row.low, row.seq) for row in page.rows]
+            hole = (after_seq + 1, present[0][0] - 1) if present and present[0][0] > after_seq + 1 else None
+            if page.damaged:
+                _log.error("damaged rows were set aside", seqs=page.damaged)
+                await self.transact(partial(_report, damaged=page.damaged))
+            elif hole is not None:
+                _log.error("numbers are missing from the outbox", low=hole[0], high=hole[1])
+                await self.transact(partial(_close_over, hole=hole))
+            else:
+                return page.rows
+
+    def ack(self, seq: int) -> None:
+        """Core has committed everything up to `seq`; it is deleted soon, many rows at a time."""
+        if seq <= self.acked_seq:
+            return
+        self.acked_seq = seq
+        while self._tail and self._tail[0].seq <= seq:
+            self._tail.popleft()
+        if seq - self._trimmed_seq >= TRIM_ROWS and not self._upkeep:
+            self._start_upkeep()
+        else:
+            self._schedule_upkeep()
+
+    async def inventory(self) -> Inventory:
+        """What the next Hello says about the lane."""
+        epoch, acked = self.epoch, self.acked_seq
+
+        def unit(connection: sqlite3.Connection) -> Inventory:
+            openings = openings_of(connection)
+            return Inventory(
+                queue_epoch=epoch,
+                epoch_start_seq=openings[-1].start_seq,
+                next_seq=store.next_seq(connection),
+                oldest_unacked_seq=max(acked + 1, store.oldest(connection)),
+                previous_epochs=tuple(EpochStart(one.epoch, one.start_seq) for one in openings[:-1]),
+                journal_id=schema.get_meta(connection, "journal_id"),
+                last_core_epoch=schema.get_meta(connection, "core_epoch"),
+                stats=store.stats(connection),
+            )
+
+        return await self.database.read(unit)
+
+    async def welcomed(self, core_epoch: bytes) -> None:
+        """Core knows this opening now; remember that, and Core's own epoch."""
+        epoch = self.epoch
+
+        def unit(transaction: Transaction) -> None:
+            transaction.connection.execute("UPDATE epochs SET welcomed = 1 WHERE epoch = ?", (epoch,))
+            schema.set_meta(transaction.connection, "core_epoch", core_epoch)
+
+        await self.transact(unit)
+
+    def pressure(self) -> Pressure:
+        """How full the lane is, and what that means for new work."""
+        return self.bounds.pressure(self.stats.bytes)
+
+    # --- upkeep -------------------------------------------------------------------------------------------------------
+
+    def _schedule_upkeep(self) -> None:
+        if self._timer is None and not self.database.closed:
+            self._timer = asyncio.get_running_loop().call_later(TRIM_AFTER_S, self._start_upkeep)
+
+    def _start_upkeep(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        task = asyncio.ensure_future(self._keep_up())
+        self._upkeep.add(task)
+        task.add_done_callback(self._upkeep_done)
+
+    def _upkeep_done(self, task: asyncio.Future[None]) -> None:
+        self._upkeep.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.warning("upkeep of the outbox failed; it will be tried again", error=str(task.exception()))
+            self._schedule_upkeep()
+
+    async def _keep_up(self) -> None:
+        """Delete what is acknowledged, and record how far the lane has got."""
+        acked, last = self.acked_seq, self.last_seq
+        if acked > self._trimmed_seq:
+            await self.transact(lambda transaction: store.delete_to(transaction.connection, acked))
+            self._trimmed_seq = acked
+        if last > self._highwater_seq:
+            await asyncio.to_thread(highwater.save, self._highwater_path, last, self.epoch)
+            self._highwater_seq = last
+
+
+def draft(body: RunnerBody) -> Draft:
+    """Encode a message for the lane, refusing what could never be sent.
+
+    Raises:
+        EnvelopeTooLarge: It breaks a limit of the contract.
+    """
+    try:
+        made = store.draft(body)
+    except ProtocolError as error:
+        raise EnvelopeTooLarge(f"a {type(body).__name__} cannot be sent: {error.message}") from error
+    if len(made.payload) > ENVELOPE_BYTES:
+        raise EnvelopeTooLarge(
+            f"a {type(body).__name__} of {len(made.payload)} octets cannot be sent; the limit is {ENVELOPE_BYTES}"
+        )
+    return made
+
+
+def _report(transaction: Transaction, damaged: Sequence[int]) -> None:
+    transaction.rewritten = True
+    transaction.rows.extend(store.quarantine(transaction.connection, damaged, "checksum mismatch"))
+
+
+def _close_over(transaction: Transaction, hole: tuple[int, int]) -> None:
+    transaction.rewritten = True
+    transaction.rows.extend(store.fill(transaction.connection, [hole], "rows missing from the outbox file"))

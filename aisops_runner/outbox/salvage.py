@@ -1,0 +1,155 @@
+"""A damaged outbox file: set it aside, save what can be read, start a new file, and say what is gone.
+
+Blocking; runs before the database is opened. Reading goes from both ends towards the damage, so that one bad page
+costs the rows on it and not the rest of the file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from aisops_runner.outbox import queue, store
+from aisops_runner.outbox.database import SUSPECT_NAME
+from aisops_runner.outbox.rows import Draft
+from aisops_runner.outbox.schema import connect, create_or_check, renew_journal_id
+
+QUICK_CHECK_BYTES = 64 * 1024 * 1024
+_SIDE_FILES = ("-wal", "-shm")
+
+_log = structlog.get_logger("aisops_runner.outbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """What became of a damaged file."""
+
+    set_aside: Path
+    reason: str
+    messages: int
+    lost: int
+    jobs: int
+
+
+def open_or_salvage(path: Path, stamp: str) -> Salvage | None:
+    """Make sure a sound database file stands at `path`.
+
+    Args:
+        path: Where the file is or shall be.
+        stamp: Put into the name of a file set aside.
+
+    Returns:
+        None when the file was sound or new, else the account of the salvage.
+
+    Raises:
+        DataDirUnusable: The file was written by a newer Runner.
+        OSError, sqlite3.Error: Not even a new file can be made.
+    """
+    reason = _defect(path)
+    if reason is None:
+        return None
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    for suffix in ("", *_SIDE_FILES):
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            source.replace(aside.with_name(aside.name + suffix))
+    account = _rebuild(path, aside, reason)
+    (path.parent / SUSPECT_NAME).unlink(missing_ok=True)
+    _log.error("a damaged outbox was set aside", file=str(aside), reason=reason, saved=account.messages)
+    return account
+
+
+def _defect(path: Path) -> str | None:
+    """Why the file cannot be used; None when it can."""
+    try:
+        connection = connect(str(path))
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    try:
+        create_or_check(connection)
+        for table in ("out", "jobs", "epochs", "counters", "meta"):
+            connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608 - our own table names
+        suspect = (path.parent / SUSPECT_NAME).exists()
+        if suspect or path.stat().st_size <= QUICK_CHECK_BYTES:
+            verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+            if verdict != "ok":
+                return verdict
+        (path.parent / SUSPECT_NAME).unlink(missing_ok=True)
+        return None
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    finally:
+        connection.close()
+
+
+def _rebuild(path: Path, aside: Path, reason: str) -> Salvage:
+    fresh = connect(str(path))
+    try:
+        create_or_check(fresh)
+        old = sqlite3.connect(str(aside), isolation_level=None)
+        old.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        try:
+            fresh.execute("BEGIN IMMEDIATE")
+            messages, lost = _save_lane(old, fresh)
+            jobs = _save_table(old, fresh, "jobs", "ordinal")
+            _save_table(old, fresh, "epochs", "ordinal")
+            renew_journal_id(fresh)
+            fresh.execute("COMMIT")
+        finally:
+            old.close()
+    finally:
+        fresh.close()
+    return Salvage(aside, reason, messages, lost, jobs)
+
+
+def _save_lane(old: sqlite3.Connection, fresh: sqlite3.Connection) -> tuple[int, int]:
+    """Copy the sound rows, then close the lane over the numbers between them that are gone."""
+    columns = "seq, low, class, is_skip, crc, payload, level, slot, message_id"
+    present: list[tuple[int, int]] = []
+    for row in sorted(_rows(old, "out", columns, "seq"), key=_first):
+        seq, low, message_class, is_skip, _, payload, level, slot, identity = row
+        if not store.sound(row):
+            continue
+        one = Draft(payload, message_class, level, slot or "", store.as_skip(payload) if is_skip else None)
+        store.put_back(fresh, seq, one, low=low, identity=identity)
+        present.append((low, seq))
+    gaps = queue.missing(present, present[0][0], present[-1][1]) if present else []
+    store.fill(fresh, gaps, "the outbox file was damaged")
+    return len(present), sum(seq - low + 1 for low, seq in gaps)
+
+
+def _save_table(old: sqlite3.Connection, fresh: sqlite3.Connection, table: str, key: str) -> int:
+    columns = [str(row[1]) for row in fresh.execute(f"PRAGMA table_info({table})")]
+    marks = ", ".join("?" * len(columns))
+    saved = 0
+    for row in sorted(_rows(old, table, ", ".join(columns), key), key=_first):
+        try:
+            fresh.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 - our own table names
+            saved += 1
+        except (sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError):
+            continue  # a damaged row: impossible or double values
+    return saved
+
+
+def _rows(old: sqlite3.Connection, table: str, columns: str, key: str) -> Iterator[tuple[Any, ...]]:
+    """Every readable row once, from the low end and then from the high end towards the damage."""
+    seen: set[object] = set()
+    for order in ("ASC", "DESC"):
+        try:
+            found = old.execute(f"SELECT {columns} FROM {table} ORDER BY {key} {order}")  # noqa: S608 - our own names
+            for row in found:
+                if row[0] in seen:
+                    return
+                seen.add(row[0])
+                yield row
+        except (sqlite3.Error, UnicodeError, OverflowError):
+            continue
+
+
+def _first(row: tuple[Any, ...]) -> int:
+    return int(row[0])
