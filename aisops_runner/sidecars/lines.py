@@ -1,0 +1,91 @@
+"""What a sidecar's standard output means: the ready line, then log lines. Pure: bytes in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aisops_plugin_sdk import json_strict
+from aisops_plugin_sdk.errors import JsonRefused, JsonTooLarge
+from aisops_protocol.limits import LOG_TEXT_BYTES
+from aisops_protocol.messages import LogLevel
+from aisops_runner.adapters.calls import JobLog
+
+LINE_BYTES = 64 * 1024
+CONTRACTS = (1,)
+"""Majors of the sidecar contract that this Runner serves, newest last."""
+
+_LEVELS = {
+    "debug": LogLevel.DEBUG,
+    "info": LogLevel.INFO,
+    "warning": LogLevel.WARNING,
+    "error": LogLevel.ERROR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The ready line: where the sidecar listens and which contract majors it serves."""
+
+    port: int
+    pid: int
+    contract: tuple[int, ...]
+
+
+def parse_ready(line: bytes) -> Ready | None:
+    """Read a line as the ready line, or None when it is something else."""
+    document = _object(line)
+    if document is None or document.get("aisops") != 1 or document.get("ready") is not True:
+        return None
+    port, pid, contract = document.get("port"), document.get("pid"), document.get("contract")
+    if not _is_int(port) or not 1 <= port <= 65535 or not _is_int(pid) or not isinstance(contract, list):
+        return None
+    return Ready(port, pid, tuple(item for item in contract if _is_int(item)))
+
+
+def common_contract(offered: tuple[int, ...]) -> int | None:
+    """The highest contract major both sides serve, or None."""
+    return max((major for major in offered if major in CONTRACTS), default=None)
+
+
+def parse_log(line: bytes, *, source: str, now_unix_ms: int, stderr: bool, redact: Callable[[str], str]) -> JobLog:
+    """Read a line as a log line of the contract; any other text becomes a line of the plugin itself.
+
+    Args:
+        line: One line, without its end.
+        source: The plugin's name.
+        now_unix_ms: Time for lines that carry none.
+        stderr: Text on standard error counts as a warning, other text as information.
+        redact: Takes secrets out; applied to what is kept.
+    """
+    document = _object(line) if line.startswith(b"{") else None
+    if document is not None and document.get("log") == 1:
+        job_id, at = document.get("job_id"), document.get("time_ms")
+        return JobLog(
+            job_id=job_id if isinstance(job_id, str) and len(job_id) <= 128 else "",
+            level=_LEVELS.get(str(document.get("level")), LogLevel.INFO),
+            text=_cut(redact(str(document.get("message", "")))),
+            time_unix_ms=at if _is_int(at) and 0 <= at < 1 << 53 else now_unix_ms,
+            source=source,
+        )
+    text = "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line.decode("utf-8", "replace"))
+    level = LogLevel.WARNING if stderr else LogLevel.INFO
+    return JobLog("", level, _cut(redact(text)), now_unix_ms, source)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        document = json_strict.loads(line, limit_bytes=LINE_BYTES)
+    except (JsonRefused, JsonTooLarge):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _cut(text: str) -> str:
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= LOG_TEXT_BYTES else raw[: LOG_TEXT_BYTES - 3].decode("utf-8", "ignore") + "…"
