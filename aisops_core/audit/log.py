@@ -1,0 +1,97 @@
+"""The append-only audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Final
+
+from sqlalchemy import Connection, insert, select
+
+from aisops_core.audit.record import GENESIS, AuditEntry, AuditRecord, chain, first_broken
+from aisops_core.clock import Clock
+from aisops_core.storage.engine import Store
+from aisops_core.storage.hot import HotStatement
+from aisops_core.storage.schema import audit_records, tenants
+
+_APPEND: Final = HotStatement(insert(audit_records))
+_VERIFY_PAGE: Final = 1_000
+
+
+def append(connection: Connection, entries: Sequence[AuditEntry], at_unix_ms: int) -> None:
+    """Record entries inside the transaction of what they tell about, so that neither exists without the other."""
+    heads: dict[str, tuple[int, bytes]] = {}
+    rows: list[dict[str, object]] = []
+    for entry in entries:
+        if entry.tenant_id not in heads:
+            heads[entry.tenant_id] = _head(connection, entry.tenant_id)
+        seq, prev_hash = heads[entry.tenant_id]
+        record = chain(entry, seq=seq + 1, at_unix_ms=at_unix_ms, prev_hash=prev_hash)
+        heads[entry.tenant_id] = (record.seq, record.hash)
+        rows.append(asdict(record))
+    _APPEND.many(connection, rows)
+
+
+def _head(connection: Connection, tenant_id: str) -> tuple[int, bytes]:
+    # The tenant's row serves as the chain's lock where several processes write (PostgreSQL).
+    connection.execute(select(tenants.c.tenant_id).where(tenants.c.tenant_id == tenant_id).with_for_update())
+    row = connection.execute(
+        select(audit_records.c.seq, audit_records.c.hash)
+        .where(audit_records.c.tenant_id == tenant_id)
+        .order_by(audit_records.c.seq.desc())
+        .limit(1)
+    ).first()
+    return (0, GENESIS) if row is None else (row.seq, row.hash)
+
+
+class AuditLog:
+    """Writes single records and reads the log."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def record(
+        self, tenant_id: str, actor: str, action: str, subject: str, detail: Mapping[str, object] | None = None
+    ) -> None:
+        """Record something that is not part of another write (a refused frame, for example).
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        entry = AuditEntry(tenant_id, actor, action, subject, detail or {})
+        now_ms = self._clock.unix_ms()
+        await self._store.write(lambda connection: append(connection, [entry], now_ms))
+
+    async def list(self, tenant_id: str, *, after_seq: int = 0, limit: int = 100) -> Sequence[AuditRecord]:
+        """Records of a tenant in order, from `after_seq` + 1.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        return await self._store.read(lambda connection: _page(connection, tenant_id, after_seq, limit))
+
+    async def verify(self, tenant_id: str) -> int | None:
+        """The `seq` of the first record that breaks the chain; None when it holds from the first to the last.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+
+        def query(connection: Connection) -> int | None:
+            records: list[AuditRecord] = []
+            while page := _page(connection, tenant_id, records[-1].seq if records else 0, _VERIFY_PAGE):
+                records += page
+            return first_broken(records)
+
+        return await self._store.read(query)
+
+
+def _page(connection: Connection, tenant_id: str, after_seq: int, limit: int) -> list[AuditRecord]:
+    rows = connection.execute(
+        select(audit_records)
+        .where(audit_records.c.tenant_id == tenant_id, audit_records.c.seq > after_seq)
+        .order_by(audit_records.c.seq)
+        .limit(limit)
+    )
+    return [AuditRecord(*row) for row in rows]

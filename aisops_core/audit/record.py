@@ -1,0 +1,73 @@
+"""Audit records and the chain that binds them: pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+GENESIS: Final = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something to be recorded. `detail` holds plain JSON values and never a secret."""
+
+    tenant_id: str
+    actor: str
+    action: str
+    subject: str
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A recorded entry at its place in its tenant's chain. `seq` counts from 1; `detail` is JSON text."""
+
+    tenant_id: str
+    seq: int
+    at_unix_ms: int
+    actor: str
+    action: str
+    subject: str
+    detail: str
+    prev_hash: bytes
+    hash: bytes
+
+
+def chain(entry: AuditEntry, *, seq: int, at_unix_ms: int, prev_hash: bytes) -> AuditRecord:
+    """The record that follows the one whose hash is `prev_hash`."""
+    detail = json.dumps(entry.detail, separators=(",", ":"), sort_keys=True)
+    digest = _digest(prev_hash, entry.tenant_id, seq, at_unix_ms, entry.actor, entry.action, entry.subject, detail)
+    return AuditRecord(
+        entry.tenant_id, seq, at_unix_ms, entry.actor, entry.action, entry.subject, detail, prev_hash, digest
+    )
+
+
+def first_broken(records: Iterable[AuditRecord]) -> int | None:
+    """The `seq` of the first record that does not follow from the one before; None when the chain holds."""
+    prev_hash, expected = GENESIS, 1
+    for record in records:
+        digest = _digest(
+            prev_hash,
+            record.tenant_id,
+            record.seq,
+            record.at_unix_ms,
+            record.actor,
+            record.action,
+            record.subject,
+            record.detail,
+        )
+        whole = record.seq == expected and hmac.compare_digest(record.prev_hash, prev_hash)
+        if not whole or not hmac.compare_digest(record.hash, digest):
+            return expected
+        prev_hash, expected = record.hash, expected + 1
+    return None
+
+
+def _digest(prev_hash: bytes, *fields: str | int) -> bytes:
+    # A JSON array: every field keeps its own boundary, so no two different records have the same text.
+    return hashlib.sha256(prev_hash + json.dumps(fields, separators=(",", ":")).encode()).digest()

@@ -1,0 +1,1 @@
+"""Identity: tokens, how they are made, kept and checked."""

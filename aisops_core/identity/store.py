@@ -1,0 +1,215 @@
+"""Tokens at rest: creation, authentication, revocation. Every creation and revocation is audited in its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from aisops_core.audit.log import append
+from aisops_core.audit.record import AuditEntry
+from aisops_core.clock import Clock
+from aisops_core.errors import (
+    FieldError,
+    InvalidRequest,
+    RunnerNotFound,
+    StorageUnavailable,
+    TenantNotFound,
+    TokenNotFound,
+    Unauthenticated,
+)
+from aisops_core.identity.tokens import PEPPER_BYTES, TokenKind, matches, mint, parse
+from aisops_core.storage.engine import Store
+from aisops_core.storage.schema import runners, tokens
+from aisops_core.tenants.principal import Principal, PrincipalKind, Role
+from aisops_core.tenants.store import check_id, find
+
+API_ROLES: Final[tuple[Role, ...]] = ("admin", "operator", "viewer")
+LAST_USED_GRAIN_MS: Final = 600_000
+CACHE_S: Final = 2.0
+CACHE_LIMIT: Final = 10_000
+_KINDS: Final[dict[PrincipalKind, TokenKind]] = {"api": "api", "runner": "run"}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A token without its secret. Times are wall-clock milliseconds."""
+
+    token_id: str
+    tenant_id: str
+    kind: TokenKind
+    subject_id: str
+    role: Role
+    name: str
+    created_unix_ms: int
+    expires_unix_ms: int | None
+    revoked_unix_ms: int | None
+    last_used_unix_ms: int | None
+
+
+_COLUMNS: Final = tuple(tokens.c[name] for name in TokenRecord.__dataclass_fields__)
+
+
+class TokenStore:
+    """Creates, checks and revokes tokens.
+
+    Args:
+        store: The database.
+        clock: For expiry and audit.
+        pepper: At least 32 secret octets from outside the database; without it the stored hashes are worthless.
+        random_bytes: A cryptographic source.
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, pepper: bytes, random_bytes: Callable[[int], bytes]) -> None:
+        if len(pepper) < PEPPER_BYTES:
+            raise ValueError(f"the pepper must have at least {PEPPER_BYTES} octets")
+        self._store = store
+        self._clock = clock
+        self._pepper = pepper
+        self._random_bytes = random_bytes
+        self._cache: dict[str, tuple[float, TokenRecord, bytes]] = {}
+
+    async def create_api(
+        self, tenant_id: str, name: str, role: Role, *, actor: str = "cli", expires_unix_ms: int | None = None
+    ) -> str:
+        """Make a token for a person or program. Returned once; only its hash is kept.
+
+        Raises:
+            InvalidRequest: The name or role is not valid.
+            TenantNotFound: There is no such tenant.
+            StorageUnavailable: The database could not serve.
+        """
+        check_id(name, "/name")
+        if role not in API_ROLES:
+            error = FieldError("/role", f"must be one of {', '.join(API_ROLES)}")
+            raise InvalidRequest("The role is not one a token can have.", (error,))
+        return await self._create("api", tenant_id, name, role=role, actor=actor, expires_unix_ms=expires_unix_ms)
+
+    async def create_runner(
+        self, tenant_id: str, runner_id: str, *, actor: str = "cli", expires_unix_ms: int | None = None
+    ) -> str:
+        """Make a runner token. Returned once; only its hash is kept. Earlier ones stay valid until revoked.
+
+        Raises:
+            TenantNotFound: There is no such tenant.
+            RunnerNotFound: There is no such Runner.
+            StorageUnavailable: The database could not serve.
+        """
+        return await self._create(
+            "run", tenant_id, runner_id, role="runner", actor=actor, expires_unix_ms=expires_unix_ms
+        )
+
+    async def authenticate(self, text: str, kind: PrincipalKind) -> Principal:
+        """Who holds this token.
+
+        Raises:
+            Unauthenticated: Malformed, unknown, of another kind, expired or revoked; which one is not told.
+            StorageUnavailable: The database could not serve.
+        """
+        token = parse(text)
+        found = await self._find(token.token_id)
+        now_ms = self._clock.unix_ms()
+        proven = matches(token, None if found is None else found[1], self._pepper)
+        if not proven or found is None or not _usable(found[0], kind, token.kind, now_ms):
+            raise Unauthenticated
+        record = found[0]
+        await self._touch(record, now_ms)
+        return Principal(kind, record.tenant_id, record.subject_id, record.role, record.token_id)
+
+    async def revoke(self, tenant_id: str, token_id: str, *, actor: str = "cli") -> None:
+        """End a token at once. Repeating it changes nothing.
+
+        Raises:
+            TokenNotFound: This tenant has no such token.
+            StorageUnavailable: The database could not serve.
+        """
+        now_ms = self._clock.unix_ms()
+
+        def unit(connection: Connection) -> None:
+            own = (tokens.c.tenant_id == tenant_id) & (tokens.c.token_id == token_id)
+            row = connection.execute(select(*_COLUMNS).where(own).with_for_update()).first()
+            if row is None:
+                raise TokenNotFound(token_id)
+            if TokenRecord(*row).revoked_unix_ms is None:
+                connection.execute(update(tokens).where(own).values(revoked_unix_ms=now_ms))
+                append(connection, [AuditEntry(tenant_id, actor, "token.revoke", token_id)], now_ms)
+
+        await self._store.write(unit)
+        self._cache.pop(token_id, None)
+
+    async def list(self, tenant_id: str) -> Sequence[TokenRecord]:
+        """The tenant's tokens, newest first, without secrets.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        query = select(*_COLUMNS).where(tokens.c.tenant_id == tenant_id).order_by(tokens.c.created_unix_ms.desc())
+        return await self._store.read(lambda connection: [TokenRecord(*row) for row in connection.execute(query)])
+
+    async def _create(
+        self, kind: TokenKind, tenant_id: str, subject: str, *, role: Role, actor: str, expires_unix_ms: int | None
+    ) -> str:
+        token = mint(kind, self._random_bytes)
+        now_ms = self._clock.unix_ms()
+        row: dict[str, Any] = {
+            "token_id": token.token_id,
+            "tenant_id": tenant_id,
+            "kind": kind,
+            "subject_id": subject,
+            "role": role,
+            "name": subject,
+            "secret_hash": token.hashed(self._pepper),
+            "created_unix_ms": now_ms,
+            "expires_unix_ms": expires_unix_ms,
+        }
+        detail = {"kind": kind, "subject": subject, "role": role}
+
+        def unit(connection: Connection) -> None:
+            if find(connection, tenant_id) is None:
+                raise TenantNotFound(tenant_id)
+            if kind == "run" and not _runner_exists(connection, tenant_id, subject):
+                raise RunnerNotFound(subject)
+            connection.execute(insert(tokens).values(**row))
+            append(connection, [AuditEntry(tenant_id, actor, "token.create", token.token_id, detail)], now_ms)
+
+        await self._store.write(unit)
+        return token.text()
+
+    async def _find(self, token_id: str) -> tuple[TokenRecord, bytes] | None:
+        cached = self._cache.get(token_id)
+        if cached is not None and self._clock.monotonic() - cached[0] < CACHE_S:
+            return cached[1], cached[2]
+        query = select(*_COLUMNS, tokens.c.secret_hash).where(tokens.c.token_id == token_id)
+        row = await self._store.read(lambda connection: connection.execute(query).first())
+        if row is None:
+            return None
+        record, stored = TokenRecord(*row[:-1]), bytes(row[-1])
+        if len(self._cache) >= CACHE_LIMIT:
+            self._cache.clear()
+        self._cache[token_id] = (self._clock.monotonic(), record, stored)
+        return record, stored
+
+    async def _touch(self, record: TokenRecord, now_ms: int) -> None:
+        """Keep `last_used` to the grain: a write now and then, not one per request; a full disk locks nobody out."""
+        if record.last_used_unix_ms is not None and now_ms - record.last_used_unix_ms < LAST_USED_GRAIN_MS:
+            return
+        self._cache.pop(record.token_id, None)
+        mine = (tokens.c.tenant_id == record.tenant_id) & (tokens.c.token_id == record.token_id)
+        statement = update(tokens).where(mine).values(last_used_unix_ms=now_ms)
+        try:
+            await self._store.write(lambda connection: connection.execute(statement).rowcount)
+        except StorageUnavailable:
+            return
+
+
+def _usable(record: TokenRecord, wanted: PrincipalKind, presented: TokenKind, now_ms: int) -> bool:
+    right_kind = record.kind == _KINDS[wanted] == presented
+    expired = record.expires_unix_ms is not None and record.expires_unix_ms <= now_ms
+    return right_kind and not expired and record.revoked_unix_ms is None
+
+
+def _runner_exists(connection: Connection, tenant_id: str, runner_id: str) -> bool:
+    query = select(runners.c.runner_id).where(runners.c.tenant_id == tenant_id, runners.c.runner_id == runner_id)
+    return connection.execute(query).first() is not None

@@ -1,0 +1,178 @@
+"""Runners at rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select
+
+from aisops_core.audit.log import append
+from aisops_core.audit.record import AuditEntry
+from aisops_core.clock import Clock
+from aisops_core.errors import AlreadyExists, FieldError, InvalidRequest, RunnerNotFound, TenantNotFound
+from aisops_core.runners.record import CapabilityRecord, RunnerRecord
+from aisops_core.storage.engine import Store
+from aisops_core.storage.schema import capabilities, input_schemas, runners
+from aisops_core.tenants.store import check_id, find
+from aisops_protocol.limits import LABEL_BYTES, LABELS
+from aisops_protocol.messages import EffectClass, QueueStats
+
+
+def check_labels(labels: Mapping[str, str], path: str = "/labels") -> dict[str, str]:
+    """The labels, when there are at most 64 and each key and value has 1 to 256 octets.
+
+    Raises:
+        InvalidRequest: They are not.
+    """
+    errors = []
+    if len(labels) > LABELS:
+        errors.append(FieldError(path, f"at most {LABELS} labels"))
+    for key, value in labels.items():
+        pointer = f"{path}/{key[:64].replace('~', '~0').replace('/', '~1')}"
+        if not 0 < len(key.encode(errors="replace")) <= LABEL_BYTES or not key.isprintable():
+            errors.append(FieldError(pointer, f"a label's key has 1 to {LABEL_BYTES} printable bytes"))
+        if len(value.encode(errors="replace")) > LABEL_BYTES or not value.isprintable():
+            errors.append(FieldError(pointer, f"a label's value has at most {LABEL_BYTES} printable bytes"))
+    if errors:
+        raise InvalidRequest("The labels are not valid.", errors[:LABELS])
+    return dict(labels)
+
+
+class RunnerStore:
+    """Creates and reads Runners."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(
+        self, tenant_id: str, runner_id: str, labels: Mapping[str, str] | None = None, *, actor: str = "cli"
+    ) -> RunnerRecord:
+        """Make a Runner known. `labels` are the operator's; they win over what the Runner says of itself.
+
+        Raises:
+            InvalidRequest: The id or a label is malformed.
+            AlreadyExists: There is a Runner of that id.
+            TenantNotFound: There is no such tenant.
+            StorageUnavailable: The database could not serve.
+        """
+        check_id(runner_id, "/runner_id")
+        kept = check_labels(labels or {})
+        now_ms = self._clock.unix_ms()
+
+        def unit(connection: Connection) -> None:
+            if find(connection, tenant_id) is None:
+                raise TenantNotFound(tenant_id)
+            if _select(connection, tenant_id, runner_id):
+                raise AlreadyExists("Runner", runner_id)
+            connection.execute(
+                insert(runners).values(
+                    tenant_id=tenant_id,
+                    runner_id=runner_id,
+                    operator_labels_json=json.dumps(kept, sort_keys=True),
+                    labels_json=json.dumps(kept, sort_keys=True),
+                    created_unix_ms=now_ms,
+                )
+            )
+            append(connection, [AuditEntry(tenant_id, actor, "runner.create", runner_id, {"labels": kept})], now_ms)
+
+        await self._store.write(unit)
+        return RunnerRecord(tenant_id, runner_id, kept, now_ms)
+
+    async def list(self, tenant_id: str) -> Sequence[RunnerRecord]:
+        """The tenant's Runners by name, with what each offers.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        return await self._store.read(lambda connection: _select(connection, tenant_id, None))
+
+    async def get(self, tenant_id: str, runner_id: str) -> RunnerRecord:
+        """One Runner.
+
+        Raises:
+            RunnerNotFound: This tenant has no such Runner.
+            StorageUnavailable: The database could not serve.
+        """
+        found = await self._store.read(lambda connection: _select(connection, tenant_id, runner_id))
+        if not found:
+            raise RunnerNotFound(runner_id)
+        return found[0]
+
+    async def capabilities(self, tenant_id: str) -> Sequence[CapabilityRecord]:
+        """Everything the tenant's Runners offer, one record per Runner and capability, by name and then newest first.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        return await self._store.read(lambda connection: offered(connection, tenant_id))
+
+
+_RUNNER: Final = (
+    runners.c.tenant_id,
+    runners.c.runner_id,
+    runners.c.labels_json,
+    runners.c.created_unix_ms,
+    runners.c.session_epoch,
+    runners.c.connected,
+    runners.c.last_seen_unix_ms,
+    runners.c.agent_version,
+    runners.c.os,
+    runners.c.arch,
+    runners.c.job_slots,
+    runners.c.free_slots,
+    runners.c.draining,
+    runners.c.queue_messages,
+    runners.c.queue_bytes,
+    runners.c.queue_dropped,
+    runners.c.queue_quarantined,
+)
+
+
+def _select(connection: Connection, tenant_id: str, runner_id: str | None) -> list[RunnerRecord]:
+    query = select(*_RUNNER).where(runners.c.tenant_id == tenant_id).order_by(runners.c.runner_id)
+    if runner_id is not None:
+        query = query.where(runners.c.runner_id == runner_id)
+    offers: dict[str, list[CapabilityRecord]] = {}
+    for capability in offered(connection, tenant_id, runner_id):
+        offers.setdefault(capability.runner_id, []).append(capability)
+    return [_record(row, offers.get(row.runner_id, ())) for row in connection.execute(query)]
+
+
+def _record(row: Any, offers: Sequence[CapabilityRecord]) -> RunnerRecord:
+    tenant_id, runner_id, labels, *known = row
+    stats = QueueStats(*known[-4:])
+    return RunnerRecord(
+        tenant_id, runner_id, json.loads(labels), *known[:-4], queue_stats=stats, capabilities=tuple(offers)
+    )
+
+
+def offered(connection: Connection, tenant_id: str, runner_id: str | None = None) -> list[CapabilityRecord]:
+    """Capabilities of a tenant (or of one of its Runners), inside a transaction, by name and then newest first."""
+    c, s = capabilities.c, input_schemas.c
+    query = (
+        select(
+            c.name,
+            c.plugin,
+            c.plugin_version,
+            c.effect_class,
+            c.timeout_ms,
+            c.description,
+            s.body,
+            c.schema_digest,
+            c.schema_error,
+            c.runner_id,
+            c.reported_unix_ms,
+        )
+        .join(input_schemas, (s.tenant_id == c.tenant_id) & (s.digest == c.schema_digest))
+        .where(c.tenant_id == tenant_id)
+        .order_by(c.name, c.reported_unix_ms.desc(), c.runner_id)
+    )
+    if runner_id is not None:
+        query = query.where(c.runner_id == runner_id)
+    return [
+        CapabilityRecord(name, plugin, version, EffectClass(effect), *rest)
+        for name, plugin, version, effect, *rest in connection.execute(query)
+    ]

@@ -1,0 +1,23 @@
+"""Facts about the database as a whole: the Core epoch, which changes when the database is restored from a backup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Connection, insert, select
+
+from aisops_core.storage.schema import meta
+
+CORE_EPOCH: Final = "core_epoch"
+EPOCH_BYTES: Final = 16
+
+
+def ensure_core_epoch(connection: Connection, random_bytes: Callable[[int], bytes]) -> bytes:
+    """The 16 octets that name this life of the database; drawn at its first use."""
+    found = connection.execute(select(meta.c.value).where(meta.c.key == CORE_EPOCH)).scalar()
+    if found is not None:
+        return bytes(found)
+    epoch = random_bytes(EPOCH_BYTES)
+    connection.execute(insert(meta).values(key=CORE_EPOCH, value=epoch))
+    return epoch
