@@ -95,9 +95,10 @@ class LogLevel(IntEnum):
 class MessageClass(IntEnum):
     """What the outbox may do with a message under pressure (highest value goes first)."""
 
-    NEVER_DROPPED = 0
-    COALESCED = 1
-    DROPPABLE = 2
+    UNSPECIFIED = 0
+    NEVER_DROPPED = 1
+    COALESCED = 2
+    DROPPABLE = 3
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -128,7 +129,10 @@ class HeldJob:
 
 @dataclass(frozen=True, slots=True)
 class EpochStart:
-    """A queue epoch (16 random octets, one per opening of the outbox) and the first sequence number under it."""
+    """A queue epoch (16 random octets, one per opening of the outbox) and the first sequence number under it.
+
+    Lists of them are oldest first.
+    """
 
     epoch: bytes
     start_seq: int
@@ -297,6 +301,7 @@ class Heartbeat:
     """Proof of life and lease renewal. Volatile on the stream; while offline one coalesced row waits in the outbox.
 
     `offline_beats` > 0 marks that replayed row: so many beats could not be sent over `offline_ms`.
+    The session fills `core_ack` and `ping_nonce` itself.
     """
 
     clock_unix_ms: int
@@ -307,11 +312,15 @@ class Heartbeat:
     offline_beats: int = 0
     offline_ms: int = 0
     draining: bool = False
+    ping_nonce: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Sequence numbers given up by the drop policy, so that the lane has no hole. Durable, occupies from..to."""
+    """Sequence numbers given up by the drop policy, so that the lane has no hole.
+
+    Durable; occupies from..to, both included, and its envelope's `seq` is `to_seq`.
+    """
 
     from_seq: int
     to_seq: int
@@ -431,7 +440,7 @@ class JobCancel:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """Answer to every Heartbeat: Core's clock, for round trip and skew."""
+    """Answer to every volatile Heartbeat: Core's clock, and the Heartbeat's own, for round trip and skew."""
 
     clock_unix_ms: int
     echo_clock_unix_ms: int
@@ -493,18 +502,7 @@ RunnerBody: TypeAlias = (
     | RunnerGoodbye
 )
 CoreBody: TypeAlias = (
-    Challenge
-    | Welcome
-    | Job
-    | JobCancel
-    | Ack
-    | Pong
-    | Ping
-    | Rewind
-    | Slow
-    | Drain
-    | CredentialOffer
-    | CoreGoodbye
+    Challenge | Welcome | Job | JobCancel | Ack | Pong | Ping | Rewind | Slow | Drain | CredentialOffer | CoreGoodbye
 )
 
 # --- frames -----------------------------------------------------------------------------------------------------------
@@ -515,17 +513,20 @@ class RunnerEnvelope:
     """One message in a frame. `seq` 0 is the volatile lane; above 0 the durable lane of the session's queue epoch.
 
     `body` is None for an arm this version does not know: count it and, unless `critical`, ignore it.
+    `sealed` is the body in wire form when it is at hand (an outbox row, from `codec.encode_runner_body`): the codec
+    then sends those octets as they are and `body` may be None. A Skip is never sealed: the session must see its range.
     """
 
     body: RunnerBody | None
     seq: int = 0
     message_id: bytes = b""
     critical: bool = False
+    sealed: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CoreEnvelope:
-    """One message in a frame; `core_seq` counts from 1 within the session."""
+    """One message in a frame. `core_seq` counts from 1 (the Welcome) within the session; 0 before it."""
 
     body: CoreBody | None
     core_seq: int = 0
