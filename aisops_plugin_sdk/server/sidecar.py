@@ -69,6 +69,11 @@ class Sidecar:
         """Config, state and readiness."""
         return self._lifecycle
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether plugin code that was given up still runs."""
+        return self._invocations.busy > 0
+
     async def listen(self, port: int) -> int:
         """Listen on 127.0.0.1 and return the port. Probes are answered from here on.
 

@@ -1,0 +1,28 @@
+"""`python -m aisops_plugin_sdk serve|describe NAME`: how the Runner starts a sidecar and reads a manifest."""
+
+import sys
+
+USAGE = "usage: python -m aisops_plugin_sdk serve|describe NAME"
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command. Returns the exit code: 0 ok, 1 failed, 2 wrong usage.
+
+    There is no option and no parser on purpose: every millisecond here is paid at every start of every sidecar.
+    """
+    match arguments:
+        case ["serve", name]:
+            from aisops_plugin_sdk.process.serve import serve
+
+            return serve(name)
+        case ["describe", name]:
+            from aisops_plugin_sdk.process.describe import describe
+
+            return describe(name)
+        case _:
+            print(USAGE, file=sys.stderr)  # noqa: T201 - this is the command line
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

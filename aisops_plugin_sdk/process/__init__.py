@@ -1,0 +1,1 @@
+"""The sidecar as an operating-system process: loading, stdout, the ties to the parent, signals."""
