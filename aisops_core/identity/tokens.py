@@ -1,7 +1,8 @@
 """Tokens `aisops_<kind>_<id>_<secret>_<crc>`: pure.
 
 `kind` says what it opens, `id` (public, may stand in logs) finds it, `secret` proves it, `crc` catches typing errors
-and lets secret scanners be sure. At rest there is only HMAC-SHA256(pepper, secret); the pepper lives outside the database.
+and lets secret scanners be sure. At rest there is only HMAC-SHA256(pepper, secret); the pepper lives outside
+the database.
 """
 
 from __future__ import annotations

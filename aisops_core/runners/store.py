@@ -142,10 +142,22 @@ def _select(connection: Connection, tenant_id: str, runner_id: str | None) -> li
 
 
 def _record(row: Any, offers: Sequence[CapabilityRecord]) -> RunnerRecord:
-    tenant_id, runner_id, labels, *known = row
-    stats = QueueStats(*known[-4:])
     return RunnerRecord(
-        tenant_id, runner_id, json.loads(labels), *known[:-4], queue_stats=stats, capabilities=tuple(offers)
+        tenant_id=row.tenant_id,
+        runner_id=row.runner_id,
+        labels=json.loads(row.labels_json),
+        created_unix_ms=row.created_unix_ms,
+        session_epoch=row.session_epoch,
+        connected=row.connected,
+        last_seen_unix_ms=row.last_seen_unix_ms,
+        agent_version=row.agent_version,
+        os=row.os,
+        arch=row.arch,
+        job_slots=row.job_slots,
+        free_slots=row.free_slots,
+        draining=row.draining,
+        queue_stats=QueueStats(row.queue_messages, row.queue_bytes, row.queue_dropped, row.queue_quarantined),
+        capabilities=tuple(offers),
     )
 
 

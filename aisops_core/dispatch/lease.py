@@ -1,0 +1,162 @@
+"""Leases: how long a Runner may hold a job, what happens when it falls silent, and what its return changes. Pure.
+
+A lease outlives its `lease_until` by the reconnect grace, because an outage of the line is not an outage of the Runner:
+only after both is the job taken back. Wall-clock milliseconds come in as `now_ms`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from aisops_core.dispatch import job as machine
+from aisops_core.dispatch.job import Grant, JobRecord, JobState, Note
+from aisops_protocol.messages import EffectClass, HeldJob, JobPhase, Verdict
+
+MAX_ATTEMPTS: Final = 10
+"""So often an idempotent job is given out before Core stops: it may be what kills the Runners."""
+CLOCK_JUMP_MS: Final = 5_000
+"""A wall clock that runs ahead of the monotonic one by more than this was set, and ages no lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """How long things may take, in seconds.
+
+    Attributes:
+        lease_s: Life of a lease without renewal.
+        grace_s: How much longer a silent Runner keeps its jobs.
+        accept_s: When a job sent on a live session without JobAccept is sent again.
+    """
+
+    lease_s: float = 60.0
+    grace_s: float = 300.0
+    accept_s: float = 10.0
+
+    @property
+    def lease_ms(self) -> int:
+        """Life of a lease, ms."""
+        return round(self.lease_s * 1000)
+
+    @property
+    def grace_ms(self) -> int:
+        """Reconnect grace, ms."""
+        return round(self.grace_s * 1000)
+
+    def until(self, now_ms: int) -> int:
+        """End of a lease given or renewed now."""
+        return now_ms + self.lease_ms
+
+
+def lapsed(lease_until_ms: int, now_ms: int, terms: LeaseTerms) -> bool:
+    """True when lease and grace are both over."""
+    return now_ms >= lease_until_ms + terms.grace_ms
+
+
+def clock_jumped(wall_ms: int, monotonic_s: float) -> bool:
+    """True when the wall clock moved ahead by more than the time that passed, so that leases look older than they are.
+
+    Args:
+        wall_ms: By how much the wall clock moved since the last look, ms.
+        monotonic_s: How much time really passed, seconds.
+    """
+    return wall_ms - monotonic_s * 1000 > CLOCK_JUMP_MS
+
+
+def expire(job: JobRecord, now_ms: int) -> tuple[Note, ...]:
+    """Take a job back whose lease and grace are over. What may safely run again does; the rest is uncertain.
+
+    Returns:
+        Timeline entries to store.
+
+    Raises:
+        IllegalTransition: The job is not leased or running.
+    """
+    if job.effect_class is not EffectClass.IDEMPOTENT:
+        machine.doubt(
+            job, "lease_expired", "The Runner fell silent; whether the job's effect happened is unknown.", now_ms
+        )
+        return ()
+    if job.attempt >= MAX_ATTEMPTS and not job.cancel_requested:
+        machine.doubt(job, "lease_expired", f"The Runner fell silent in each of {MAX_ATTEMPTS} attempts.", now_ms)
+        return ()
+    return machine.requeue(job, now_ms, "lease expired", new_attempt=True)
+
+
+class Ruling(Enum):
+    """What reconciliation did with a job of Core's."""
+
+    KEPT = auto()
+    REDELIVER = auto()
+    REQUEUED = auto()
+    ENDED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What a Runner's return means for one job: the verdict it is told (None: it did not name the job), and ours."""
+
+    verdict: Verdict | None
+    ruling: Ruling | None = None
+    notes: tuple[Note, ...] = ()
+
+
+def reconcile_held(job: JobRecord | None, held: HeldJob, grant: Grant, *, restored: bool, now_ms: int) -> Returned:
+    """Rule on a job that the Runner's journal names.
+
+    A job still this Runner's goes on under the new session. When Core meanwhile gave the Runner a newer lease that never
+    arrived, or took the job back into the queue, the job is delivered again under that lease: the Runner adopts it
+    instead of beginning anew. Everything else is cancelled there.
+
+    Args:
+        job: Core's record, or None when Core has none.
+        held: What the Runner says.
+        grant: The right to be given to this Runner should the job be its own (a fresh lease id).
+        restored: True when the Runner last spoke to another life of this database, so that results acknowledged then
+            may be missing now.
+        now_ms: Wall clock, ms.
+    """
+    if job is None or job.terminal:
+        return Returned(Verdict.CANCEL)
+    if job.state is JobState.QUEUED:
+        if job.pinned_runner_id not in {None, grant.runner_id}:
+            return Returned(Verdict.CANCEL)
+        machine.lease(job, grant, now_ms)
+        return Returned(Verdict.KEEP, Ruling.REDELIVER, (machine.note(job, now_ms, "readopted"),))
+    if job.runner_id != grant.runner_id or job.lease_id is None:
+        return Returned(Verdict.CANCEL)
+    same_lease = job.lease_id == held.lease_id
+    machine.regrant(job, _with_lease(grant, job.lease_id))
+    if job.cancel_requested and held.phase is not JobPhase.DONE:
+        return Returned(Verdict.CANCEL, Ruling.KEPT)
+    if not same_lease:
+        return Returned(Verdict.KEEP, Ruling.REDELIVER)
+    if held.phase is JobPhase.DONE and restored:
+        return Returned(Verdict.RESEND_RESULT, Ruling.KEPT)
+    return Returned(Verdict.KEEP, Ruling.KEPT)
+
+
+def reconcile_missing(job: JobRecord, journal_id: bytes, now_ms: int) -> Returned:
+    """Rule on a job leased to the Runner that its journal does not name.
+
+    The same journal means it never arrived: nothing was done, and it waits again. Another journal (a new disk) knows
+    nothing, so only an idempotent job may run again.
+
+    Raises:
+        IllegalTransition: The job is not leased or running.
+    """
+    if job.journal_id == journal_id:
+        notes = machine.requeue(job, now_ms, "never reached the Runner's journal")
+    elif job.effect_class is EffectClass.IDEMPOTENT:
+        notes = machine.requeue(job, now_ms, "the Runner came back with another journal", new_attempt=True)
+    else:
+        machine.doubt(
+            job, "journal_lost", "The Runner lost its journal; whether the effect happened is unknown.", now_ms
+        )
+        notes = ()
+    return Returned(None, Ruling.REQUEUED if job.state is JobState.QUEUED else Ruling.ENDED, notes)
+
+
+def _with_lease(grant: Grant, lease_id: bytes) -> Grant:
+    return Grant(grant.runner_id, grant.session_epoch, grant.journal_id, lease_id, grant.lease_until_unix_ms)
