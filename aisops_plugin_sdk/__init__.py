@@ -23,7 +23,9 @@ from aisops_plugin_sdk.errors import (
 )
 from aisops_plugin_sdk.plugin import Plugin
 from aisops_plugin_sdk.secret import Secret
-from aisops_plugin_sdk.version import SDK_VERSION as __version__
+from aisops_plugin_sdk.version import SDK_VERSION
+
+__version__ = SDK_VERSION
 
 __all__ = [
     "Plugin",

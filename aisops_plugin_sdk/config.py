@@ -1,7 +1,7 @@
 """Typed plugin configuration, read from environment variables. Pure: the environment is passed in.
 
-A field's variable is its alias, or its name in upper case. Empty variables count as unset. Structured values are JSON in
-one variable: annotate them with `pydantic.Json[...]`. Complaints name variables and never repeat a value.
+A field's variable is its alias, or its name in upper case. Empty variables count as unset. Structured values are JSON
+in one variable: annotate them with `pydantic.Json[...]`. Complaints name variables and never repeat a value.
 """
 
 from collections.abc import Iterator, Mapping

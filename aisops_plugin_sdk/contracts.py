@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from aisops_plugin_sdk.errors import ContractError, Detail
@@ -34,7 +35,7 @@ def validate(document: object, name: Name) -> None:
     Raises:
         ContractError: it breaks the schema; `details` name up to eight places by JSON pointer.
     """
-    details = [_detail(error) for _, error in zip(range(_MAX_DETAILS), _validator(name).iter_errors(document))]
+    details = [_detail(error) for error in islice(_validator(name).iter_errors(document), _MAX_DETAILS)]
     if details:
         first = details[0]
         raise ContractError(f"not a {name} document: {first.path or '/'}: {first.message}", details=details)

@@ -106,7 +106,11 @@ class RateLimited(PluginError):
     http_status = 429
 
     def __init__(
-        self, message: str = "the provider limits the rate", *, retry_after_s: float | None = None, code: str | None = None
+        self,
+        message: str = "the provider limits the rate",
+        *,
+        retry_after_s: float | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message, code=code, retryable=True, retry_after_s=retry_after_s)
 

@@ -1,4 +1,4 @@
-"""JSON Schemas of pydantic models: inputs closed, outputs open, and an error for what JSON Schema cannot express. Pure."""
+"""JSON Schemas of pydantic models: inputs closed, outputs open, an error for what is not expressible. Pure."""
 
 import warnings
 from typing import Any
@@ -72,6 +72,5 @@ def _objects(schema: dict[str, Any]) -> list[dict[str, Any]]:
             pending.extend(part.get(key, {}).values())
         for key in ("allOf", "anyOf", "oneOf", "prefixItems"):
             pending.extend(part.get(key, []))
-        for key in ("items", "additionalProperties", "not", "contains", "propertyNames"):
-            pending.append(part.get(key))
+        pending.extend(part.get(key) for key in ("items", "additionalProperties", "not", "contains", "propertyNames"))
     return found

@@ -1,8 +1,8 @@
 """Signatures of internal HTTP calls: HMAC-SHA256 over time, method, raw target and raw body. Pure; time is passed in.
 
-The algorithm is the original product's (`X-Internal-Auth`, `X-Internal-Timestamp`, `X-Internal-Signature`); ours adds an
-optional `X-Internal-Nonce`, which is not part of the signed text, remembered so that a captured call cannot be replayed
-as it was. Targets are signed as sent: percent-encoded, never decoded.
+The algorithm is the original product's (`X-Internal-Auth`, `X-Internal-Timestamp`, `X-Internal-Signature`); ours adds
+an optional `X-Internal-Nonce`, which is not part of the signed text, remembered so that a captured call cannot be
+replayed as it was. Targets are signed as sent: percent-encoded, never decoded.
 """
 
 import base64

@@ -13,8 +13,8 @@ _TEXT_LIMIT = 500
 def load_plugin(name: str) -> Plugin:
     """Import the entry point `name` of the group `aisops.plugins`.
 
-    A plugin without a version of its own gets that of the distribution that exports it. The traceback of a failed import
-    goes to stderr.
+    A plugin without a version of its own gets that of the distribution that exports it. The traceback of a failed
+    import goes to stderr.
 
     Raises:
         LoadFailed: `plugin_not_found`, `duplicate_plugin` (two distributions export the name), `import_failed`,

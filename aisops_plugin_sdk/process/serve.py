@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from aisops_plugin_sdk.errors import LoadFailed
 from aisops_plugin_sdk.plugin import Plugin
@@ -78,9 +79,15 @@ def _watch(lifeline: str, asked: asyncio.Event) -> Callable[[], bool]:
         loop.add_signal_handler(number, asked.set)
     if lifeline == "none":
         return lambda: False
-    line = Lifeline(stdin=lifeline == "stdin", on_lost=lambda: loop.call_soon_threadsafe(asked.set))
+    line = Lifeline(stdin=lifeline == "stdin", on_lost=partial(_from_thread, loop, asked.set))
     line.hold()
     return lambda: line.lost
+
+
+def _from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    """Run something on the loop, unless the loop has ended already."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function)
 
 
 def _port(text: str) -> int:

@@ -107,7 +107,9 @@ class Invocations:
         """Start a call and its timer."""
         loop = asyncio.get_running_loop()
         now = self._clock()
-        deadline = now + capability.spec.timeout_s if call.deadline is None else min(call.deadline, now + LONGEST_CALL_S)
+        deadline = (
+            now + capability.spec.timeout_s if call.deadline is None else min(call.deadline, now + LONGEST_CALL_S)
+        )
         if deadline <= now:
             raise Refusal(504, "deadline_exceeded", "the deadline had passed before the call started")
         context = self._lifecycle.context(replace(call, deadline=deadline))

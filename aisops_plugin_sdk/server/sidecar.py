@@ -10,22 +10,22 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from aisops_plugin_sdk import json_strict, signing
+from aisops_plugin_sdk import signing
 from aisops_plugin_sdk.capability import Capability, refused_mapping
-from aisops_plugin_sdk.errors import InvalidRequest, JsonRefused, PluginError, SignatureRefused
+from aisops_plugin_sdk.errors import JsonRefused, PluginError, SignatureRefused
 from aisops_plugin_sdk.logs import LogRecord, LogSink
 from aisops_plugin_sdk.plugin import Plugin
 from aisops_plugin_sdk.server import answers
 from aisops_plugin_sdk.server.answers import Answer, Refusal
+from aisops_plugin_sdk.server.body import body_object, read_body
 from aisops_plugin_sdk.server.call_headers import read_call
 from aisops_plugin_sdk.server.invocations import Invocations
 from aisops_plugin_sdk.server.lifecycle import Lifecycle
 from aisops_plugin_sdk.server.routes import Route, find_route
+from aisops_plugin_sdk.server.status import Status
 from aisops_plugin_sdk.server.transport import Transport
-from aisops_plugin_sdk.version import CONTRACT_MAJORS, CONTRACT_MINOR
 
 LOOPBACK = "127.0.0.1"
-BODY_TIMEOUT_S = 10.0
 MAX_DELAY_MS = 60_000
 _LOCAL_HOST = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 _DELAY = re.compile(r"(?:^|&)delay_ms=([0-9]{1,6})(?:&|$)", re.ASCII)
@@ -62,7 +62,7 @@ class Sidecar:
         self._invocations = Invocations(self._lifecycle, sink=sink, clock=clock)
         self._transport = Transport(self.answer)
         self._starting: asyncio.Task[None] | None = None
-        self._last_check: dict[str, Any] | None = None
+        self._status = Status(self._manifest, self._lifecycle, clock)
 
     @property
     def lifecycle(self) -> Lifecycle:
@@ -121,7 +121,7 @@ class Sidecar:
             raise Refusal(421, "misdirected", "this server answers to loopback host names only")
         path, _, query = request.raw_path.partition("?")
         route = find_route(request.method, path, alimtalk=self._plugin.find("kakao.alimtalk.send") is not None)
-        body = await self._read(request)
+        body = await read_body(request, self._plugin.body_limit_bytes)
         if route.signed:
             self._verifier.verify(
                 request.headers.items(),
@@ -134,26 +134,17 @@ class Sidecar:
 
     async def _serve(self, route: Route, request: web.BaseRequest, body: bytes, query: str) -> Answer:
         """Serve an accepted request."""
-        match route.name:
-            case "probe":
-                return self._probe()
-            case "healthz":
-                return answers.success({"status": "healthy" if self._lifecycle.configured else "degraded"})
-            case "readyz":
-                return self._ready()
-            case "describe":
-                return answers.success({"result": self._manifest.to_document()})
-            case "check":
-                return await self._check()
-            case "cancel":
-                return answers.success({"result": {"cancelled": self._invocations.cancel(unquote(route.argument))}}, 202)
-            case "shutdown":
-                self._on_shutdown()
-                return answers.success({"result": {"draining": True}}, 202)
-            case "invoke":
-                return await self._invoke(unquote(route.argument), request, body)
-            case _:
-                return await self._send(route, request, body, query)
+        if route.name == "invoke":
+            return await self._invoke(unquote(route.argument), request, body)
+        if route.name in ("send", "alimtalk"):
+            return await self._send(route, request, body, query)
+        if route.name == "cancel":
+            cancelled = self._invocations.cancel(unquote(route.argument))
+            return answers.success({"result": {"cancelled": cancelled}}, 202)
+        if route.name == "shutdown":
+            self._on_shutdown()
+            return answers.success({"result": {"draining": True}}, 202)
+        return await self._status.answer(route.name)
 
     async def _invoke(self, name: str, request: web.BaseRequest, body: bytes) -> Answer:
         """Serve POST /v1/invoke/{capability}."""
@@ -161,7 +152,7 @@ class Sidecar:
         if capability is None:
             known = ", ".join(spec.name for spec in self._manifest.capabilities)
             raise Refusal(404, "unsupported_capability", f"no capability {name[:128]!r}; this plugin has {known}")
-        self._object(body)
+        body_object(body, self._plugin.body_limit_bytes)
         self._lifecycle.require_config()
         outcome = await self._invocations.invoke(capability, capability.read(body), read_call(request.headers), body)
         return answers.invoked(outcome, self._lifecycle.redactor)
@@ -171,7 +162,7 @@ class Sidecar:
         capability = self._plugin.channel if route.name == "send" else self._plugin.find("kakao.alimtalk.send")
         if capability is None:
             raise Refusal(404, "unsupported_capability", f"plugin {self._plugin.name!r} has no channel capability")
-        document = self._object(body)
+        document = body_object(body, self._plugin.body_limit_bytes)
         self._lifecycle.require_config()
         given = await self._accept(capability, document, body)
         outcome = await self._invocations.invoke(capability, given, read_call(request.headers), body)
@@ -195,65 +186,3 @@ class Sidecar:
             return capability.read(answers.dump(dict(mapped)))
         text = f"accept returned {type(mapped).__name__}"
         raise Refusal(500, "invalid_plugin", text)
-
-    async def _check(self) -> Answer:
-        """Serve GET /v1/config/check: run the connection test and remember how it went for /readyz."""
-        try:
-            checked = await self._lifecycle.check()
-        except PluginError as error:
-            self._last_check = {"ok": False, "code": error.code, "time_ms": round(self._clock() * 1000)}
-            raise
-        if checked:
-            self._last_check = {"ok": True, "code": "", "time_ms": round(self._clock() * 1000)}
-        return answers.success({"result": {"configured": True, "checked": checked}})
-
-    def _probe(self) -> Answer:
-        """Serve POST /probe, as the original does, with the contract's versions added."""
-        return answers.success(
-            {
-                "name": self._manifest.name,
-                "version": self._manifest.version,
-                "capabilities": [spec.name for spec in self._manifest.capabilities],
-                "contract": list(CONTRACT_MAJORS),
-                "contract_minor": CONTRACT_MINOR,
-            }
-        )
-
-    def _ready(self) -> Answer:
-        """Serve GET /readyz."""
-        error = self._lifecycle.readiness()
-        if error is not None:
-            return answers.unready(error, self._lifecycle.redactor)
-        return answers.success({"status": "ready", "check": self._last_check})
-
-    def _object(self, body: bytes) -> dict[str, Any]:
-        """Load the body strictly; it must be a JSON object."""
-        document = json_strict.loads(body, limit_bytes=self._plugin.body_limit_bytes)
-        if not isinstance(document, dict):
-            raise InvalidRequest("the body must be a JSON object")
-        return document
-
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        """Read the raw body up to its limit.
-
-        Raises:
-            Refusal: 413 too large, 415 encoded, 408 too slow.
-        """
-        limit = self._plugin.body_limit_bytes
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise Refusal(415, "unsupported_encoding", "compressed bodies are not accepted")
-        if not request.body_exists:
-            return b""
-        too_large = Refusal(413, "body_too_large", f"the body is over the limit of {limit} bytes")
-        if (request.content_length or 0) > limit:
-            raise too_large
-        body = bytearray()
-        try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                async for chunk in request.content.iter_any():
-                    body += chunk
-                    if len(body) > limit:
-                        raise too_large
-        except TimeoutError:
-            raise Refusal(408, "body_timeout", f"the body took longer than {BODY_TIMEOUT_S:g} s") from None
-        return bytes(body)

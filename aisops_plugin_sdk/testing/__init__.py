@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aisops_plugin_sdk.testing.client import Answer as Answer
     from aisops_plugin_sdk.testing.client import SidecarClient as SidecarClient
+    from aisops_plugin_sdk.testing.fake_provider import FakeProvider as FakeProvider
+    from aisops_plugin_sdk.testing.fake_provider import Received as Received
     from aisops_plugin_sdk.testing.plugin_test import PluginTest as PluginTest
+    from aisops_plugin_sdk.testing.sidecar_process import SidecarFailed as SidecarFailed
+    from aisops_plugin_sdk.testing.sidecar_process import SidecarProcess as SidecarProcess
 
 _WHERE = {
     "Answer": "client",
     "SidecarClient": "client",
+    "FakeProvider": "fake_provider",
+    "Received": "fake_provider",
     "PluginTest": "plugin_test",
+    "SidecarFailed": "sidecar_process",
+    "SidecarProcess": "sidecar_process",
 }
-__all__ = ["Answer", "PluginTest", "SidecarClient"]
+__all__ = ["PluginTest", "SidecarProcess", "SidecarFailed", "FakeProvider", "Received", "SidecarClient", "Answer"]
 
 
 def __getattr__(name: str) -> Any:

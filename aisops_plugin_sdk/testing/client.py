@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 from yarl import URL
@@ -88,7 +88,7 @@ class SidecarClient:
         self._token = token
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> "SidecarClient":
+    async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S))
         return self
 

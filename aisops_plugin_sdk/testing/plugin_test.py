@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from aisops_plugin_sdk.logs import LogRecord
 from aisops_plugin_sdk.plugin import Plugin
@@ -48,7 +48,7 @@ class PluginTest:
         self._sidecar: Sidecar | None = None
         self._client: SidecarClient | None = None
 
-    async def __aenter__(self) -> "PluginTest":
+    async def __aenter__(self) -> Self:
         self._sidecar = Sidecar(
             self.plugin, self._environ, sink=self.logs.append, on_shutdown=self.shutdown_requested.set
         )
