@@ -1,0 +1,62 @@
+"""Where the durable lane goes on after a reconnect: rules over queue epochs and watermarks, no I/O.
+
+Sequence numbers run on across queue epochs (docs/adr/0002). An epoch is one opening of the Runner's outbox; the rows
+numbered since then are its own, the rows below belong to earlier epochs. Core keeps one watermark per (Runner, epoch):
+the highest number it has committed of that epoch's history. After a rollback of the Runner's disk the same numbers are
+given again, but under a new epoch, and Core's watermark of the lost epochs says nothing about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aisops_protocol.messages import EpochStart, Hello
+
+__all__ = ["Resume", "resume", "watermarks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Core's decision about the durable lane.
+
+    Attributes:
+        seq: Highest number that counts as committed; the Runner sends from the next one.
+        gap: First and last number that Core never got and the Runner no longer has; None when nothing is missing.
+    """
+
+    seq: int
+    gap: tuple[int, int] | None = None
+
+
+def resume(hello: Hello, known: Mapping[bytes, int]) -> Resume:
+    """Decide where this Runner goes on, given the watermarks Core has for its queue epochs.
+
+    The newest epoch Core knows counts, but never beyond the point where a later epoch took over, nor beyond what the
+    Runner has numbered, nor below what the Runner has deleted (the difference is the gap).
+    """
+    last = hello.next_seq - 1
+    deleted = hello.oldest_unacked_seq - 1
+    for epoch in reversed((*hello.previous_epochs, EpochStart(hello.queue_epoch, hello.epoch_start_seq))):
+        if epoch.epoch in known:
+            seq = min(known[epoch.epoch], last)
+            return Resume(seq) if seq >= deleted else Resume(deleted, (seq + 1, deleted))
+        last = min(last, epoch.start_seq - 1)
+    return Resume(deleted)
+
+
+def watermarks(hello: Hello, seq: int) -> dict[bytes, int]:
+    """What Core has of every epoch once it has committed up to `seq` in this Hello's session.
+
+    The current epoch is always in it. Earlier ones are raised to their share, so that a later rollback to them does not
+    store their rows twice. Core keeps the higher of these and what it has, except for the current epoch (see `resume`:
+    a Runner that went back in time without a new opening may rightly lower it).
+    """
+    shares = {hello.queue_epoch: seq}
+    end = hello.epoch_start_seq - 1
+    for epoch in reversed(hello.previous_epochs):
+        share = min(seq, end)
+        if share >= epoch.start_seq:
+            shares[epoch.epoch] = share
+        end = min(end, epoch.start_seq - 1)
+    return shares
