@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from aisops_plugin_sdk.errors import Ambiguous, Permanent, Transient
+from aisops_plugin_sdk.errors import Ambiguous, NotConfigured, Permanent, Transient
 from aisops_plugin_sdk.secret import Secret
 
 CONNECT_TIMEOUT_S = 10.0
@@ -59,6 +59,28 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def trusting(ca_file: str) -> ssl.SSLContext:
+    """Build a TLS client context that trusts the authorities of a PEM file and nobody else.
+
+    Raises:
+        NotConfigured: the file cannot be read or holds no certificate.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise NotConfigured(f"the authorities in {ca_file} cannot be read ({type(error).__name__})") from None
+
+
+async def read_at_most(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """Read the body of an answer, cut off at `limit_bytes`: a provider gone wrong must not fill the memory."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) >= limit_bytes:
+            break
+    return bytes(body[:limit_bytes])
+
+
 class Outbound:
     """An HTTP session to one provider.
 
@@ -68,14 +90,14 @@ class Outbound:
         proxy: address of an HTTP proxy, which may carry its own credentials.
 
     Raises:
-        OSError: the file of authorities cannot be read. ssl.SSLError: it holds none.
+        NotConfigured: the file of authorities cannot be read or holds none.
     """
 
     def __init__(self, address: str, *, ca_file: str = "", proxy: Secret | None = None) -> None:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_mark_left)
         trace.on_request_redirect.append(_refuse_redirect)
-        context = ssl.create_default_context(cafile=ca_file) if ca_file else True
+        context = trusting(ca_file) if ca_file else True
         direct = proxy is None or is_loopback(urlsplit(address).hostname or "")
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEEPALIVE_S),

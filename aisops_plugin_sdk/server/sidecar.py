@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -164,7 +165,7 @@ class Sidecar:
             raise Refusal(404, "unsupported_capability", f"plugin {self._plugin.name!r} has no channel capability")
         document = body_object(body, self._plugin.body_limit_bytes)
         self._lifecycle.require_config()
-        given = await self._accept(capability, document, body)
+        given = self._accept(capability, document, body)
         outcome = await self._invocations.invoke(capability, given, read_call(request.headers), body)
         answer = answers.sent(outcome, self._lifecycle.redactor)
         delay = _DELAY.search(query)
@@ -172,7 +173,7 @@ class Sidecar:
             await asyncio.sleep(min(int(delay[1]), MAX_DELAY_MS) / 1000)
         return answer
 
-    async def _accept(self, capability: Capability, document: dict[str, Any], body: bytes) -> BaseModel:
+    def _accept(self, capability: Capability, document: dict[str, Any], body: bytes) -> BaseModel:
         """Make the input of an alias route's body, through the author's mapping where there is one."""
         if capability.accept is None:
             return capability.read(body)
@@ -180,6 +181,11 @@ class Sidecar:
             mapped = capability.accept(document)
         except ValidationError as error:
             raise refused_mapping(error) from None
+        except PluginError:
+            raise
+        except Exception as error:  # noqa: BLE001 - author code; nothing was sent yet
+            self._sink(LogRecord("error", "".join(traceback.format_exception(error))))
+            raise Refusal(500, "runtime_error", type(error).__name__) from None
         if isinstance(mapped, capability.input_model):
             return mapped
         if isinstance(mapped, Mapping):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def plugin_test() -> "AsyncIterator[Callable[..., Awaitable[PluginTest]]]":
-    """Serve plugins in-process, as in `t = await plugin_test(plugin, env={...})`."""
+    """Give a function that serves a plugin in-process; its arguments are those of `PluginTest`."""
     from aisops_plugin_sdk.testing.plugin_test import PluginTest
 
     async with AsyncExitStack() as stack:
@@ -35,7 +35,7 @@ async def plugin_test() -> "AsyncIterator[Callable[..., Awaitable[PluginTest]]]"
 
 @pytest.fixture
 async def sidecar_process() -> "AsyncIterator[Callable[..., Awaitable[SidecarProcess]]]":
-    """Start installed plugins as real processes, as in `s = await sidecar_process("acme-chat", env={...})`."""
+    """Give a function that starts a real process; its arguments are those of `SidecarProcess`."""
     from aisops_plugin_sdk.testing.sidecar_process import SidecarProcess
 
     async with AsyncExitStack() as stack:
