@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import astuple
 from typing import Final
 
 from sqlalchemy import Connection, insert, select
@@ -11,24 +11,24 @@ from sqlalchemy import Connection, insert, select
 from aisops_core.audit.record import GENESIS, AuditEntry, AuditRecord, chain, first_broken
 from aisops_core.clock import Clock
 from aisops_core.storage.engine import Store
-from aisops_core.storage.hot import HotStatement
+from aisops_core.storage.hot import HotStatement, Row
 from aisops_core.storage.schema import audit_records, tenants
 
-_APPEND: Final = HotStatement(insert(audit_records))
+_APPEND: Final = HotStatement(insert(audit_records), tuple(audit_records.c.keys()))
 _VERIFY_PAGE: Final = 1_000
 
 
 def append(connection: Connection, entries: Sequence[AuditEntry], at_unix_ms: int) -> None:
     """Record entries inside the transaction of what they tell about, so that neither exists without the other."""
     heads: dict[str, tuple[int, bytes]] = {}
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for entry in entries:
         if entry.tenant_id not in heads:
             heads[entry.tenant_id] = _head(connection, entry.tenant_id)
         seq, prev_hash = heads[entry.tenant_id]
         record = chain(entry, seq=seq + 1, at_unix_ms=at_unix_ms, prev_hash=prev_hash)
         heads[entry.tenant_id] = (record.seq, record.hash)
-        rows.append(asdict(record))
+        rows.append(astuple(record))
     _APPEND.many(connection, rows)
 
 

@@ -269,7 +269,7 @@ def finish(job: JobRecord, result: JobResult, now_ms: int) -> None:
     Raises:
         IllegalTransition: The job is not leased or running.
     """
-    _end(job, _RESULT_EVENTS[result.status], now_ms)
+    _end(job, _RESULT_EVENTS[result.status], now_ms, by_result=True)
     if result.error is not None:
         job.error_code = result.error.code
         job.error_message = result.error.message
@@ -411,10 +411,12 @@ def reject(
     return (refused,)
 
 
-def _end(job: JobRecord, event: JobEvent, now_ms: int) -> None:
+def _end(job: JobRecord, event: JobEvent, now_ms: int, *, by_result: bool = False) -> None:
     _step(job, event)
     job.finished_unix_ms = now_ms
     job.lease_until_unix_ms = None
+    if job.lease_id is not None and not by_result:
+        job.lease_id = None  # so that a result which still arrives under it is told from the one that counts
 
 
 def _attempt_notes(job: JobRecord) -> tuple[Note, ...]:

@@ -105,8 +105,8 @@ class Returned:
 def reconcile_held(job: JobRecord | None, held: HeldJob, grant: Grant, *, restored: bool, now_ms: int) -> Returned:
     """Rule on a job that the Runner's journal names.
 
-    A job still this Runner's goes on under the new session. When Core meanwhile gave the Runner a newer lease that never
-    arrived, or took the job back into the queue, the job is delivered again under that lease: the Runner adopts it
+    A job still this Runner's goes on under the new session. When Core meanwhile gave the Runner a newer lease that
+    never arrived, or took the job back into the queue, the job is delivered again under that lease: the Runner adopts it
     instead of beginning anew. Everything else is cancelled there.
 
     Args:

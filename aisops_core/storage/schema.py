@@ -150,8 +150,7 @@ watermarks = Table(
     Column("runner_id", Text, primary_key=True),
     Column("queue_epoch", LargeBinary, primary_key=True),
     Column("seq", BigInteger, nullable=False),
-    _time("opened_unix_ms"),
-    Column("ordinal", BigInteger, nullable=False),
+    Column("session_epoch", BigInteger, nullable=False),  # of the newest session that named it: the oldest are dropped
     _of_runner(),
 )
 
@@ -205,6 +204,7 @@ jobs = Table(
 )
 
 _QUEUED: Final = text("state = 'queued'")
+_TROUBLED: Final = text("error_code IS NOT NULL")
 _LEASED: Final = text("lease_until_unix_ms IS NOT NULL")
 _KEYED: Final = text("idempotency_key IS NOT NULL")
 Index(
@@ -223,6 +223,14 @@ Index(
     jobs.c.job_id,
     sqlite_where=_QUEUED,
     postgresql_where=_QUEUED,
+)
+Index(
+    "ix_jobs_troubled",
+    jobs.c.tenant_id,
+    jobs.c.state,
+    jobs.c.job_id,
+    sqlite_where=_TROUBLED,
+    postgresql_where=_TROUBLED,
 )
 Index("ix_jobs_queue_expiry", jobs.c.queue_expires_unix_ms, sqlite_where=_QUEUED, postgresql_where=_QUEUED)
 Index("ix_jobs_queue_not_before", jobs.c.not_before_unix_ms, sqlite_where=_QUEUED, postgresql_where=_QUEUED)

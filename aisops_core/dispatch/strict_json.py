@@ -1,0 +1,94 @@
+"""A reader of hostile JSON: what Python's own accepts beyond the standard is refused here.
+
+Refused are NaN and Infinity, numbers that overflow, a key given twice, nesting deeper than 64, lone surrogates, and
+anything that is not UTF-8. Errors name the cause and never quote the text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final, NoReturn
+
+MAX_DEPTH: Final = 64
+
+
+class NotStrictJson(ValueError):
+    """The text is not JSON as accepted here; the message says why."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise NotStrictJson(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise NotStrictJson("a number is too large")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise NotStrictJson("an object has the same key twice")
+    return document
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique).decode
+
+
+def loads(data: bytes) -> Any:
+    """The value of a JSON text. The caller has capped its size.
+
+    Raises:
+        NotStrictJson: It is not acceptable.
+    """
+    # The brackets bound the depth from above; only a text with many needs the exact count, made before parsing.
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
+        raise NotStrictJson(f"it is nested deeper than {MAX_DEPTH}")
+    try:
+        value = _decode(data.decode())
+    except UnicodeDecodeError:
+        raise NotStrictJson("the text is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        reason = error.msg[:1].lower() + error.msg[1:]
+        raise NotStrictJson(f"{reason} at line {error.lineno} column {error.colno}") from None
+    except NotStrictJson:
+        raise
+    except ValueError:
+        raise NotStrictJson("an integer has too many digits") from None
+    if b"\\u" in data:
+        _refuse_surrogates(value)
+    return value
+
+
+def _refuse_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise NotStrictJson("a text holds half of a surrogate pair") from None
+
+
+def _depth(data: bytes) -> int:
+    """How deep brackets outside of texts nest; stops counting once it is too deep."""
+    depth = deepest = 0
+    in_text = escaped = False
+    for octet in data:
+        if in_text:
+            if escaped:
+                escaped = False
+            elif octet == 0x5C:
+                escaped = True
+            elif octet == 0x22:
+                in_text = False
+        elif octet == 0x22:
+            in_text = True
+        elif octet in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+            if deepest > MAX_DEPTH:
+                return deepest
+        elif octet in b"]}":
+            depth -= 1
+    return deepest
