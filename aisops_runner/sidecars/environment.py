@@ -1,5 +1,4 @@
-"""The environment of a sidecar: only what its manifest lists, with secrets fetched at the last moment. Pure but for
-reading the files that the operator's references name."""
+"""The environment of a sidecar: only what its manifest lists, with secrets fetched at the last moment."""
 
 from __future__ import annotations
 

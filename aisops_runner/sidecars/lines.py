@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from aisops_plugin_sdk import json_strict
 from aisops_plugin_sdk.errors import JsonRefused, JsonTooLarge
@@ -42,6 +42,12 @@ def parse_ready(line: bytes) -> Ready | None:
     if not _is_int(port) or not 1 <= port <= 65535 or not _is_int(pid) or not isinstance(contract, list):
         return None
     return Ready(port, pid, tuple(item for item in contract if _is_int(item)))
+
+
+def parse_refusal(line: bytes) -> str:
+    """Why a sidecar says it will not start (`{"ok":false,"error":…}` instead of the ready line); empty: it does not."""
+    document = _object(line)
+    return str(document.get("error") or "") if document is not None and document.get("ok") is False else ""
 
 
 def common_contract(offered: tuple[int, ...]) -> int | None:
@@ -82,7 +88,7 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _is_int(value: Any) -> bool:
+def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -34,7 +34,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.STOPPED: frozenset({State.STARTING}),
     State.BACKOFF: frozenset({State.STARTING, State.STOPPED}),
     State.QUARANTINED: frozenset({State.STARTING, State.STOPPED}),
-    State.STARTING: frozenset({State.READY, State.DEGRADED, State.BACKOFF, State.QUARANTINED, State.DRAINING}),
+    State.STARTING: frozenset(
+        {State.READY, State.DEGRADED, State.BACKOFF, State.QUARANTINED, State.DRAINING, State.INCOMPATIBLE}
+    ),
     State.READY: frozenset({State.DEGRADED, State.BACKOFF, State.QUARANTINED, State.DRAINING}),
     State.DEGRADED: frozenset({State.READY, State.BACKOFF, State.QUARANTINED, State.DRAINING}),
     State.DRAINING: frozenset({State.STOPPED}),
@@ -42,7 +44,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.BROKEN: frozenset(),
     State.DISABLED: frozenset(),
 }
-"""What may follow what; the last three are verdicts about a plugin that is never started."""
+"""What may follow what; the last three are never left: that plugin is not started."""
 
 
 class IllegalTransition(Exception):
@@ -112,6 +114,11 @@ class Lifecycle:
         """It ended because it was told to."""
         self._settle(now)
         self._move(State.STOPPED)
+        self.reason = reason
+
+    def incompatible(self, reason: str) -> None:
+        """It speaks no contract that we do; it is not started again until it or the Runner changes."""
+        self._move(State.INCOMPATIBLE)
         self.reason = reason
 
     def failed(self, now: float, draw: float, reason: str) -> None:

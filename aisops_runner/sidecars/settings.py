@@ -1,0 +1,86 @@
+"""How plugins are kept, as plain values: what the operator may set, and what a supervisor goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aisops_plugin_sdk.manifest import Manifest
+from aisops_runner.sidecars.restart import RestartPolicy
+
+
+class PluginSettings(Protocol):
+    """What the operator sets for one plugin; `config.PluginConfig` is one. Durations in seconds."""
+
+    @property
+    def enabled(self) -> bool:
+        """False: listed, never started."""
+        ...
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Variable → text, `env:NAME` or `file:/path`."""
+        ...
+
+    @property
+    def max_concurrency(self) -> int | None:
+        """Calls at once; only ever lowers the manifest's number."""
+        ...
+
+    @property
+    def prewarm(self) -> bool:
+        """Start with the Runner and stay."""
+        ...
+
+    @property
+    def idle_stop_s(self) -> float:
+        """Stop after so long without a call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultSettings:
+    """Settings of a plugin the operator says nothing about."""
+
+    enabled: bool = True
+    env: Mapping[str, str] = field(default_factory=dict)
+    max_concurrency: int | None = None
+    prewarm: bool = False
+    idle_stop_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorSettings:
+    """How one sidecar is kept; durations in seconds.
+
+    Attributes:
+        max_concurrency: Calls at once.
+        queue_limit: Calls that may wait for a slot; more are refused as `plugin_busy`.
+        prewarm: Start at once and stay, instead of on demand.
+        idle_stop_s: Stop after so long without a call (not when `prewarm`).
+        liveness_s: Between health checks.
+        liveness_misses: Failed checks in a row after which it is restarted.
+        degraded_poll_s: First wait before a degraded sidecar is asked again whether it is ready.
+        drain_s: How long an orderly stop may take to finish calls.
+        restart: When it is tried again.
+    """
+
+    max_concurrency: int = 4
+    queue_limit: int = 100
+    prewarm: bool = False
+    idle_stop_s: float = 60.0
+    liveness_s: float = 30.0
+    liveness_misses: int = 3
+    degraded_poll_s: float = 0.25
+    drain_s: float = 30.0
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+
+
+def supervisor_settings(manifest: Manifest, settings: PluginSettings) -> SupervisorSettings:
+    """Join what the plugin declares and what the operator set."""
+    return SupervisorSettings(
+        max_concurrency=min(manifest.max_concurrency, settings.max_concurrency or manifest.max_concurrency),
+        prewarm=settings.prewarm,
+        idle_stop_s=settings.idle_stop_s,
+    )
