@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from aisops_plugin_sdk.errors import Ambiguous, NotConfigured, Permanent, Transient
+from aisops_plugin_sdk.errors import Ambiguous, NotConfigured, Permanent, PluginError, ProviderError, Transient
 from aisops_plugin_sdk.secret import Secret
 
 CONNECT_TIMEOUT_S = 10.0
@@ -130,6 +130,7 @@ class Outbound:
             Transient: nothing had left: repeating is safe.
             Ambiguous: the request had left and no answer came.
             Permanent: the provider answered with a redirect, so the configured address is wrong.
+            ProviderError: its certificate is not trusted.
         """
         attempt = _Attempt()
         token = _attempt.set(attempt)
@@ -142,8 +143,10 @@ class Outbound:
             _attempt.reset(token)
 
 
-def _failure(provider: str, attempt: _Attempt, error: Exception) -> Transient | Ambiguous | Permanent:
+def _failure(provider: str, attempt: _Attempt, error: Exception) -> PluginError:
     """Judge a failed connection. The error's own text is dropped: it may name the address."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return ProviderError(f"the certificate of {provider} is not trusted", code="certificate_untrusted")
     kind = type(error).__name__
     if attempt.redirected:
         return Permanent(f"{provider} answered with a redirect; check the configured address", code="redirected")

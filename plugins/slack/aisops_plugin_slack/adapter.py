@@ -6,7 +6,9 @@ from aisops_plugin_slack.config import SlackConfig
 from aisops_plugin_slack.message import SlackMessage, arguments
 from aisops_plugin_slack.rules import BLOCKS_REFUSED
 
-plugin = Plugin("slack", config=SlackConfig, description="Posts messages to Slack by chat.postMessage.")
+plugin = Plugin(
+    "slack", config=SlackConfig, description="Posts messages to Slack by chat.postMessage.", max_concurrency=16
+)
 
 ANSWER_MARGIN_S = 0.25
 """Kept back from the call's deadline, so that our own verdict on a slow answer comes before the caller gives up."""
@@ -20,8 +22,10 @@ async def start(ctx: Context[SlackConfig]) -> None:
 
 @plugin.on_stop
 async def stop(ctx: Context[SlackConfig]) -> None:
-    """Close it."""
-    await ctx.state.slack.close()
+    """Close it, if it was opened."""
+    client: SlackClient | None = getattr(ctx.state, "slack", None)
+    if client is not None:
+        await client.close()
 
 
 @plugin.check

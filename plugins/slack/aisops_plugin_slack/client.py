@@ -20,7 +20,7 @@ class SlackClient:
     """One workspace, one bot token.
 
     Raises:
-        OSError: the configured file of authorities cannot be read.
+        NotConfigured: the configured file of authorities cannot be read.
     """
 
     def __init__(self, config: SlackConfig) -> None:
