@@ -67,6 +67,7 @@ _TABLES = (
         calls        INTEGER NOT NULL DEFAULT 0,
         context      TEXT NOT NULL DEFAULT '{}',    -- execution_id, step_id, trace
         result       BLOB,                          -- the JobResult body, for delivery again
+        output       BLOB,                          -- the output, when too large for the body; until acknowledged
         result_seq   INTEGER NOT NULL DEFAULT 0,    -- where the result stands in the lane
         done_age_s   INTEGER NOT NULL DEFAULT 0     -- the Runner's own age (seconds it ever ran) when it was done
     )

@@ -1,0 +1,218 @@
+"""The journal: what this Runner accepted, started and finished. Every function runs inside a unit of work.
+
+Result and DONE are written in one transaction, STARTED before any call leaves: after a crash the journal therefore
+says of every job whether its effect cannot, may or must have happened.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from aisops_protocol.codec import decode_runner_body, encode_runner_body
+from aisops_protocol.limits import HELD_JOBS
+from aisops_protocol.messages import EffectClass, HeldJob, Job, JobAccept, JobPhase, JobResult
+from aisops_runner.jobs import results
+from aisops_runner.jobs.execution import Held
+from aisops_runner.outbox import schema, store
+from aisops_runner.outbox.outbox import Transaction
+from aisops_runner.outbox.rows import Draft
+
+RETAIN_S = 7 * 24 * 3600
+RETAIN_JOBS = 100_000
+RETAIN_BYTES = 64 * 1024 * 1024
+SLIM_ABOVE_BYTES = 1024
+SLICE_ROWS = 500
+_AGE = "age_s"
+_ACCEPTED, _STARTED, _DONE = int(JobPhase.ACCEPTED), int(JobPhase.STARTED), int(JobPhase.DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The result of a finished job, ready to be stored.
+
+    Attributes:
+        result: The message.
+        payload: The same, encoded, for the journal.
+        output: The output when it is too large to stand inside the message.
+        drafts: What goes into the lane: chunks of such an output, then the result.
+    """
+
+    result: JobResult
+    payload: bytes
+    output: bytes
+    drafts: tuple[Draft, ...]
+
+
+def keep(result: JobResult, output: bytes) -> Kept:
+    """Encode a result for the lane and the journal.
+
+    Raises:
+        ProtocolError: It breaks a limit of the contract.
+    """
+    drafts = tuple(store.draft(piece) for piece in results.in_pieces(result, output))
+    return Kept(result, drafts[-1].payload, output, drafts)
+
+
+def accept(work: Transaction, job: Job, *, started: bool) -> bool:
+    """Take the job into the journal with its JobAccept; False when it was done before (its result goes instead)."""
+    context = json.dumps([job.execution_id, job.step_id, job.trace_context, job.priority])
+    cursor = work.connection.execute(
+        "INSERT INTO jobs (job_id, lease_id, attempt, phase, capability, input, effect_key, effect_class, timeout_ms, "
+        "context) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id) DO NOTHING",
+        (
+            job.job_id,
+            job.lease_id,
+            job.attempt,
+            _STARTED if started else _ACCEPTED,
+            job.capability,
+            job.input,
+            job.effect_key,
+            int(job.effect_class),
+            job.timeout_ms,
+            context,
+        ),
+    )
+    if cursor.rowcount == 0:
+        resend(work, job.job_id, job.lease_id, job.attempt)
+        return False
+    work.append(store.draft(JobAccept(job.job_id, job.lease_id, job.attempt)))
+    return True
+
+
+def adopt(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> None:
+    """Put a held job under its newest lease, and say so."""
+    work.connection.execute("UPDATE jobs SET lease_id = ?, attempt = ? WHERE job_id = ?", (lease_id, attempt, job_id))
+    work.append(store.draft(JobAccept(job_id, lease_id, attempt)))
+
+
+def mark(work: Transaction, job_id: str, phase: JobPhase, calls: int) -> None:
+    """Write how far an open job has got."""
+    work.connection.execute(
+        "UPDATE jobs SET phase = ?, calls = ? WHERE job_id = ? AND phase < ?", (int(phase), calls, job_id, _DONE)
+    )
+
+
+def finish(work: Transaction, kept: Kept) -> None:
+    """Write the result into the lane and into the journal, and the job as DONE."""
+    result = kept.result
+    seq = work.append(*kept.drafts)
+    age_s = int(schema.get_meta(work.connection, _AGE) or b"0")
+    work.connection.execute(
+        "UPDATE jobs SET phase = ?, input = x'', result = ?, output = ?, result_seq = ?, done_age_s = ?, calls = ? "
+        "WHERE job_id = ?",
+        (_DONE, kept.payload, kept.output, seq, age_s, result.execution.calls, result.job_id),
+    )
+
+
+def resend(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> bool:
+    """Put the kept result of a finished job into the lane again, under a new lease; False when there is none."""
+    row = work.connection.execute(
+        "SELECT result, output FROM jobs WHERE job_id = ? AND phase = ?", (job_id, _DONE)
+    ).fetchone()
+    body = decode_runner_body(row[0]) if row is not None and row[0] is not None else None
+    if not isinstance(body, JobResult):
+        return False
+    seq = work.append(*keep(replace(body, lease_id=lease_id, attempt=attempt), row[1] or b"").drafts)
+    work.connection.execute(
+        "UPDATE jobs SET lease_id = ?, attempt = ?, result_seq = ? WHERE job_id = ?", (lease_id, attempt, seq, job_id)
+    )
+    return True
+
+
+def is_done(connection: sqlite3.Connection, job_id: str) -> bool:
+    """True when the journal knows the job as finished."""
+    found = connection.execute("SELECT 1 FROM jobs WHERE job_id = ? AND phase = ?", (job_id, _DONE)).fetchone()
+    return found is not None
+
+
+def unfinished(connection: sqlite3.Connection) -> list[Held]:
+    """The open jobs, oldest first, for a start after a stop or a crash."""
+    found = connection.execute(
+        "SELECT job_id, lease_id, attempt, phase, capability, input, effect_key, effect_class, timeout_ms, calls, "
+        "context FROM jobs WHERE phase < 3 ORDER BY ordinal"
+    )
+    return [_held(row) for row in found]
+
+
+def held(connection: sqlite3.Connection, acked_seq: int) -> tuple[HeldJob, ...]:
+    """What a Hello names: open jobs, and finished ones whose result Core has not acknowledged."""
+    found = connection.execute(
+        "SELECT job_id, lease_id, attempt, phase FROM jobs WHERE phase < 3 "
+        "UNION ALL SELECT job_id, lease_id, attempt, phase FROM jobs WHERE phase = 3 AND result_seq > ? LIMIT ?",
+        (acked_seq, HELD_JOBS),
+    )
+    return tuple(HeldJob(job_id, bytes(lease), attempt, JobPhase(phase)) for job_id, lease, attempt, phase in found)
+
+
+def retain(work: Transaction, acked_seq: int, ran_s: int) -> None:
+    """Forget what nobody can ask for any more, a slice at a time.
+
+    Age is counted in seconds this Runner ran, so that a wrong clock never makes it forget (and run a job twice).
+
+    Args:
+        work: The transaction.
+        acked_seq: Results up to here are with Core.
+        ran_s: Seconds since the last call.
+    """
+    connection = work.connection
+    age_s = int(schema.get_meta(connection, _AGE) or b"0") + ran_s
+    schema.set_meta(connection, _AGE, str(age_s).encode())
+    connection.execute(
+        "DELETE FROM jobs WHERE ordinal IN (SELECT ordinal FROM jobs WHERE phase = 3 AND result_seq <= ? "
+        "AND (done_age_s < ? OR ordinal <= (SELECT MAX(ordinal) FROM jobs) - ?) ORDER BY ordinal LIMIT ?)",
+        (acked_seq, age_s - RETAIN_S, RETAIN_JOBS, SLICE_ROWS),
+    )
+    connection.execute(
+        "UPDATE jobs SET output = x'' WHERE phase = 3 AND result_seq <= ? AND LENGTH(output) > 0", (acked_seq,)
+    )
+    _slim(connection, _too_much(connection, acked_seq))
+
+
+def _too_much(connection: sqlite3.Connection, acked_seq: int) -> Sequence[tuple[int, bytes]]:
+    """Acknowledged results beyond the newest RETAIN_BYTES that still carry an output worth dropping."""
+    return connection.execute(
+        "SELECT ordinal, result FROM (SELECT ordinal, result, result_seq, SUM(LENGTH(result)) OVER "
+        "(ORDER BY ordinal DESC) AS total FROM jobs WHERE phase = 3) "
+        "WHERE total > ? AND LENGTH(result) > ? AND result_seq <= ? LIMIT ?",
+        (RETAIN_BYTES, SLIM_ABOVE_BYTES, acked_seq, SLICE_ROWS),
+    ).fetchall()
+
+
+def _slim(connection: sqlite3.Connection, rows: Sequence[tuple[int, bytes]]) -> None:
+    for ordinal, payload in rows:
+        body = decode_runner_body(payload)
+        if isinstance(body, JobResult):
+            slim = encode_runner_body(replace(body, output=results.WITHHELD, truncated=True))
+            connection.execute("UPDATE jobs SET result = ? WHERE ordinal = ?", (slim, ordinal))
+
+
+def _held(row: Sequence[object]) -> Held:
+    job_id, lease_id, attempt, phase, capability, input_, effect_key, effect_class, timeout_ms, calls, context = row
+    execution_id, step_id, trace, priority = json.loads(str(context))
+    job = Job(
+        job_id=str(job_id),
+        lease_id=_octets(lease_id),
+        attempt=_number(attempt),
+        capability=str(capability),
+        input=_octets(input_),
+        input_sha256=b"",
+        effect_key=str(effect_key),
+        effect_class=EffectClass(_number(effect_class)),
+        timeout_ms=_number(timeout_ms),
+        priority=int(priority),
+        execution_id=str(execution_id),
+        step_id=str(step_id),
+        trace_context=tuple((str(key), str(value)) for key, value in trace),
+    )
+    return Held(job, JobPhase(_number(phase)), _number(calls))
+
+
+def _octets(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
