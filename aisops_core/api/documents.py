@@ -285,6 +285,13 @@ class RunnerCreated(Document):
     token: str
 
 
+class RunnerToken(Document):
+    """A further token of a Runner, shown this once only."""
+
+    id: str
+    token: str
+
+
 class WhoAmI(Document):
     """The caller, as Core sees it."""
 

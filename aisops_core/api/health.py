@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from aisops_core.api import strict_json
 from aisops_core.api.metrics import Metrics
 from aisops_core.errors import CoreError
 
@@ -57,7 +57,7 @@ def mount(app: web.Application, readiness: Readiness, metrics: Metrics) -> None:
         ready = all(value == "ok" for value in checks.values())
         document = {"status": "ready" if ready else "not_ready", "checks": checks}
         status = 200 if ready else 503
-        return web.Response(body=strict_json.dump(document), status=status, content_type="application/json")
+        return web.Response(body=json.dumps(document).encode(), status=status, content_type="application/json")
 
     async def serve_metrics(_request: web.Request) -> web.Response:
         body, content_type = metrics.exposition()

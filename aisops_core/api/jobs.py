@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from aisops_core.api import strict_json
 from aisops_core.api.documents import JobDocument, JobPage, LogDocument, LogPage, TimelineDocument, TimelinePage
 from aisops_core.api.operation import Body, Call, Header, Query, Reply, op
-from aisops_core.api.problems import FieldProblem, Problem
 from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.records import JobFilter, LogLine, Page, SubmitJob, TimelineEntry
 from aisops_core.tenants.principal import Principal
@@ -97,13 +96,8 @@ class SubmitBody(Body):
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
 
     def request(self, default_ttl_s: float) -> SubmitJob:
-        """Return the request for dispatch. Raises Problem when the input holds a text that is not Unicode."""
-        try:
-            data = strict_json.dump(self.input)
-        except strict_json.InvalidJson as error:
-            raise Problem(
-                400, "malformed_json", f"The input is not acceptable: {error}.", fields=[_input_problem(error)]
-            ) from None
+        """Return the request for dispatch; its input is compact JSON again."""
+        data = json.dumps(self.input, ensure_ascii=False, separators=(",", ":")).encode()
         return SubmitJob(
             capability=self.capability,
             input=data,
@@ -113,10 +107,6 @@ class SubmitBody(Body):
             queue_ttl_s=self.queue_ttl_s or default_ttl_s,
             priority=self.priority,
         )
-
-
-def _input_problem(error: Exception) -> FieldProblem:
-    return FieldProblem(pointer="/input", detail=str(error))
 
 
 class WaitQuery(Query):

@@ -10,9 +10,10 @@ from typing import Any
 from aiohttp import web
 from pydantic_core import PydanticSerializationError
 
-from aisops_core.api import openapi, strict_json
+from aisops_core.api import openapi
 from aisops_core.api.operation import RANK, Call, Document, Handler, Operation, Query, Reply, operations_of
 from aisops_core.api.problems import Problem
+from aisops_core.dispatch import strict_json
 from aisops_core.errors import Unauthenticated
 from aisops_core.tenants.principal import Principal
 from aisops_protocol import limits
@@ -72,8 +73,8 @@ async def _body(request: web.Request, operation: Operation) -> Any:
             advice="Send the header `Content-Type: application/json`.",
         )
     try:
-        value = strict_json.parse(await request.read())
-    except strict_json.InvalidJson as error:
+        value = strict_json.loads(await request.read())
+    except strict_json.NotStrictJson as error:
         raise Problem(400, "malformed_json", f"The body is not acceptable JSON: {error}.") from None
     return operation.body.model_validate(value)
 
@@ -129,7 +130,7 @@ def mount(app: web.Application, endpoints: Sequence[object], authenticate: Authe
         app.router.add_route(
             operation.method, ROOT + operation.path, _adapt(operation, handler, authenticate), name=operation.name
         )
-    document = strict_json.dump(openapi.describe([operation for operation, _ in described], ROOT, version))
+    document = json.dumps(openapi.describe([operation for operation, _ in described], ROOT, version)).encode()
 
     async def serve_document(_request: web.Request) -> web.Response:
         return web.Response(body=document, content_type="application/json")

@@ -13,6 +13,7 @@ from aisops_core.api.documents import (
     RunnerCreated,
     RunnerDocument,
     RunnerPage,
+    RunnerToken,
     WhoAmI,
 )
 from aisops_core.api.jobs import Id, Labels
@@ -23,7 +24,7 @@ from aisops_core.runners.record import CapabilityRecord, RunnerRecord
 class Runners(Protocol):
     """What this door needs of the Runner store."""
 
-    async def create(self, tenant_id: str, runner_id: str, labels: dict[str, str]) -> RunnerRecord:
+    async def create(self, tenant_id: str, runner_id: str, labels: dict[str, str], *, actor: str) -> RunnerRecord:
         """Store a new Runner; raises AlreadyExists."""
         ...
 
@@ -39,7 +40,7 @@ class Runners(Protocol):
 class RunnerTokens(Protocol):
     """What this door needs of the token store."""
 
-    async def create_runner(self, tenant_id: str, runner_id: str) -> str:
+    async def create_runner(self, tenant_id: str, runner_id: str, *, actor: str) -> str:
         """Return a new runner token, to be shown once."""
         ...
 
@@ -62,10 +63,18 @@ class RunnerEndpoints:
     async def create_runner(self, call: Call[CreateRunnerBody, None]) -> Reply:
         """Admit a Runner and return its token, this once only."""
         tenant_id, runner_id = call.principal.tenant_id, call.body.runner_id
-        record = await self._runners.create(tenant_id, runner_id, call.body.labels)
-        token = await self._tokens.create_runner(tenant_id, runner_id)
+        actor = call.principal.actor
+        record = await self._runners.create(tenant_id, runner_id, call.body.labels, actor=actor)
+        token = await self._tokens.create_runner(tenant_id, runner_id, actor=actor)
         document = RunnerCreated(id=runner_id, runner=RunnerDocument.of(record), token=token)
         return Reply(document, 201, {"Location": f"/api/v1/runners/{runner_id}"})
+
+    @op("POST", "/runners/{runner_id}/tokens", role="admin", out=RunnerToken, status=201)
+    async def create_runner_token(self, call: Call[None, None]) -> Reply:
+        """Return a further token for a Runner, this once only; earlier ones stay valid until revoked."""
+        tenant_id, runner_id = call.principal.tenant_id, call.path["runner_id"]
+        token = await self._tokens.create_runner(tenant_id, runner_id, actor=call.principal.actor)
+        return Reply(RunnerToken(id=runner_id, token=token), 201)
 
     @op("GET", "/runners", role="viewer", out=RunnerPage)
     async def list_runners(self, call: Call[None, None]) -> RunnerPage:

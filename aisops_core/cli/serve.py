@@ -1,0 +1,102 @@
+"""`aisops-core serve`: run Core until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from aisops_core import logs
+from aisops_core.app import Core, build
+from aisops_core.cli.core import ExampleCommand, location_options, version
+from aisops_core.config import CoreConfig, load
+
+
+@click.command(
+    cls=ExampleCommand,
+    examples=(
+        "aisops-core serve --data ./core-data",
+        "aisops-core serve --config /etc/aisops/core.toml",
+        "aisops-core serve --data ./core-data --http 127.0.0.1:0 --grpc 127.0.0.1:0   (free ports, see endpoints.json)",
+    ),
+)
+@location_options
+@click.option("--http", metavar="HOST:PORT", help="Where the HTTP API listens (default 127.0.0.1:8080; port 0: any).")
+@click.option("--grpc", metavar="HOST:PORT", help="Where Runners connect (default 127.0.0.1:50051; port 0: any).")
+@click.option(
+    "--admin-token-file",
+    type=click.Path(path_type=Path),
+    help="On the first start, write the admin token here (mode 0600) instead of showing it.",
+)
+@click.option("--allow-plaintext", is_flag=True, default=None, help="Listen without TLS on addresses others can reach.")
+def serve(
+    *,
+    data_dir: Path | None,
+    config: Path | None,
+    http: str | None,
+    grpc: str | None,
+    admin_token_file: Path | None,
+    allow_plaintext: bool | None,
+) -> None:
+    """Run Core: the HTTP API and the door Runners connect to.
+
+    Needs nothing but a data folder: the database is made, and on the first start the admin token is shown, once.
+    SIGTERM and Ctrl-C stop it in order within ten seconds.
+    """
+    settings = load(
+        config,
+        os.environ,
+        {
+            "data_dir": data_dir,
+            "http": http,
+            "grpc": grpc,
+            "admin_token_file": admin_token_file,
+            "allow_plaintext": allow_plaintext,
+        },
+    )
+    settings.refuse_plaintext()
+    logs.configure(settings.log_format, settings.log_level)
+    os.umask(0o077)
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: CoreConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        # The second signal finds the default action again and ends the process at once.
+        loop.remove_signal_handler(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    async with build(settings, version=version()) as core:
+        announce(core, settings)
+        await stop.wait()
+        click.echo("Stopping: Runners are asked to reconnect later.", err=True)
+
+
+def announce(core: Core, settings: CoreConfig) -> None:
+    """Say where Core listens and, on the first start, how to go on."""
+    click.echo(f"AIsOpsFlow Core {version()}, data in {settings.data_dir}")
+    click.echo(f"  HTTP  {core.http_url}")
+    click.echo(f"  gRPC  {core.grpc_address}{'' if settings.tls else '  (no TLS)'}")
+    if core.admin_token is not None:
+        click.echo(
+            f"\nFirst start. The admin token, shown this once:\n\n  {core.admin_token}\n\n"
+            "Next, in another terminal:\n\n"
+            f"  aisops login {core.http_url} --token-file -     (paste the token)\n"
+            "  aisops runner create runner-1                     (prints the Runner's token)\n"
+        )
+    elif core.admin_token_path is not None:
+        click.echo(
+            f"\nFirst start. The admin token is in {core.admin_token_path} (mode 0600). Next:\n\n"
+            f"  aisops login {core.http_url} --token-file {core.admin_token_path}\n"
+            "  aisops runner create runner-1\n"
+        )
+    sys.stdout.flush()

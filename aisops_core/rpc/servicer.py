@@ -1,0 +1,133 @@
+"""The one RPC, `Connect`, as a raw-bytes handler: authenticate, hand over to a `Stream`, end with a reason.
+
+A `ServicerContext` is used inside its handler only and never stored: touching one after the handler returned kills the
+process. Streams therefore get two functions, and the handler returns only after its stream's tasks have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from aisops_core.clock import Clock
+from aisops_core.rpc.ending import Ending, from_error, unexpected
+from aisops_core.rpc.peer import Peer, certificate_of, token_of
+from aisops_core.rpc.stream import PeerGone, Sessions, Stream
+from aisops_core.tenants.principal import Principal
+from aisops_protocol.codec import METHOD_PATH
+
+log = structlog.get_logger("aisops_core.rpc")
+
+ABORT_TIMEOUT_S = 5.0
+
+Authenticate = Callable[[str], Awaitable[Principal]]
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Servicer(grpc.GenericRpcHandler):
+    """Answers `Connect` and keeps the list of streams that are open."""
+
+    def __init__(self, authenticate: Authenticate, sessions: Sessions, clock: Clock) -> None:
+        self._authenticate, self._sessions, self._clock = authenticate, sessions, clock
+        self.streams: set[Stream] = set()
+        self.empty = asyncio.Event()
+        self.empty.set()
+        self.streams_total = 0
+        self.refused_total = 0
+        self._handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._connect)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return the handler of `Connect`; gRPC answers UNIMPLEMENTED for everything else."""
+        return self._handler if handler_call_details.method == METHOD_PATH else None
+
+    async def _connect(self, _requests: AsyncIterator[bytes], context: Context) -> None:
+        try:
+            why = await self._serve(context)
+        except Exception as error:
+            known = from_error(error)
+            if known is None:
+                log.exception("stream failed")
+            why = known or unexpected()
+            self.refused_total += 1
+        log.info("stream ended", reason=why.code, orderly=why.orderly)
+        await self._conclude(context, why)
+
+    async def _serve(self, context: Context) -> Ending:
+        peer = Peer(
+            context.peer(),
+            token_of(_metadata(context)),
+            certificate_of(context.auth_context()),
+        )
+
+        async def check() -> Principal:
+            if peer.certificate is not None:
+                peer.certificate.check(datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC))
+            return await self._authenticate(peer.token)
+
+        principal = await check()
+
+        async def recheck() -> None:
+            await check()
+
+        stream = Stream(
+            principal,
+            self._sessions,
+            read=_reader(context),
+            write=_writer(context),
+            recheck=recheck,
+            clock=self._clock,
+        )
+        log.info("stream begun", tenant_id=principal.tenant_id, runner_id=principal.subject_id, peer=peer.address)
+        self.streams.add(stream)
+        self.empty.clear()
+        self.streams_total += 1
+        try:
+            return await stream.run()
+        finally:
+            self.streams.discard(stream)
+            if not self.streams:
+                self.empty.set()
+
+    @staticmethod
+    async def _conclude(context: Context, why: Ending) -> None:
+        """End the RPC with its reason. A client that does not read may delay this for ever, hence the limit."""
+        if context.done():
+            return
+        context.set_trailing_metadata(why.trailing_metadata())
+        if why.orderly:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ABORT_TIMEOUT_S):
+                await context.abort(why.status, why.message)
+
+
+def _metadata(context: Context) -> list[tuple[str, str | bytes]]:
+    return [(key, value) for key, value in context.invocation_metadata() or ()]
+
+
+def _reader(context: Context) -> Callable[[], Awaitable[bytes | None]]:
+    async def read() -> bytes | None:
+        try:
+            data = await context.read()
+        except Exception as error:
+            raise PeerGone from error
+        return None if data is grpc.aio.EOF else data
+
+    return read
+
+
+def _writer(context: Context) -> Callable[[bytes], Awaitable[None]]:
+    async def write(data: bytes) -> None:
+        try:
+            await context.write(data)
+        except Exception as error:
+            raise PeerGone from error
+
+    return write

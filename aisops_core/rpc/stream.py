@@ -1,0 +1,280 @@
+"""Drives one Runner's stream: joins the sans-IO `CoreSession`, the dispatcher and the wire. Holds no rule of its own.
+
+Five things go on at once. The reader feeds the session. The committer hands what was delivered to the dispatcher, one
+batch at a time: while one commit is under way the next batch collects, so that acks are few and commits are large. The
+beater passes on the newest heartbeat. The timekeeper wakes the session at its deadlines and looks at the credential
+again. The writer, which is the task that called `run`, sends what the session wants sent, and ends last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from itertools import chain
+from typing import Any, Protocol
+
+import structlog
+
+from aisops_core.clock import Clock
+from aisops_core.dispatch.outlet import Outlet
+from aisops_core.dispatch.records import OpenedSession, SessionRef
+from aisops_core.rpc.ending import GONE, ORDERLY, SHUTDOWN, STUCK, Ending, ending, from_error, unexpected
+from aisops_core.tenants.principal import Principal
+from aisops_protocol.codec import decode_runner_frame, encode_core_frame
+from aisops_protocol.errors import LocalProtocolError
+from aisops_protocol.messages import CoreBody, Drain, Heartbeat, Hello, RunnerEnvelope
+from aisops_protocol.session import (
+    CoreSession,
+    Delivered,
+    GoodbyeReceived,
+    HeartbeatReceived,
+    HelloReceived,
+    Identity,
+    State,
+)
+
+log = structlog.get_logger("aisops_core.rpc")
+
+WRITE_TIMEOUT_S = 30.0
+NAP_S = 5.0
+HELD_BYTES = 8 * 1024 * 1024
+"""Delivered and not yet handed to the dispatcher: above this the stream is not read, whatever window was given."""
+RECHECK_S = 15.0
+
+Read = Callable[[], Awaitable[bytes | None]]
+"""Returns the next gRPC message, None at the end; raises PeerGone."""
+Write = Callable[[bytes], Awaitable[None]]
+"""Sends one gRPC message; raises PeerGone."""
+
+
+class PeerGone(Exception):
+    """The connection ended without a word."""
+
+
+class Sessions(Protocol):
+    """What a stream needs of the dispatcher."""
+
+    async def open_session(self, principal: Principal, hello: Hello, outlet: Outlet) -> OpenedSession:
+        """Admit a Runner or raise SessionRefused."""
+        ...
+
+    async def deliver(
+        self, ref: SessionRef, queue_epoch: bytes, envelopes: Sequence[RunnerEnvelope], upto_seq: int
+    ) -> None:
+        """Commit durable messages together with their watermark, or raise Fenced."""
+        ...
+
+    async def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
+        """Renew leases and presence, or raise Fenced."""
+        ...
+
+    async def close_session(self, ref: SessionRef, reason: str) -> None:
+        """Forget a session."""
+        ...
+
+
+class Stream:
+    """One stream. It is the dispatcher's `Outlet` for its session."""
+
+    def __init__(
+        self,
+        principal: Principal,
+        sessions: Sessions,
+        *,
+        read: Read,
+        write: Write,
+        recheck: Callable[[], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
+        self._principal, self._sessions, self._clock = principal, sessions, clock
+        self._read, self._write, self._recheck = read, write, recheck
+        self._session = CoreSession(Identity(principal.tenant_id, principal.subject_id), clock.monotonic())
+        self._opening: asyncio.Future[OpenedSession] | None = None
+        self._ref: SessionRef | None = None
+        self._early: list[CoreBody] = []
+        self._backlog: list[Delivered] = []
+        self._held_bytes = 0
+        self._heartbeat: Heartbeat | None = None
+        self._finished_reading = False
+        self._ending: Ending | None = None
+        self._to_write, self._to_commit, self._to_beat = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    # --- the Outlet -----------------------------------------------------------------------------------------------
+
+    def send(self, *bodies: CoreBody) -> None:
+        """Queue messages for the Runner, in order; before Welcome they wait, after the end they are dropped."""
+        if self._ending is not None:
+            return
+        if self._ref is None:
+            self._early.extend(bodies)
+            return
+        try:
+            self._session.send(*bodies, now=self._clock.monotonic())
+        except LocalProtocolError as error:
+            log.warning("message not sent", runner_id=self._principal.subject_id, **error.diagnostics())
+        self._to_write.set()
+
+    def close(self, code: str, message: str) -> None:
+        """End the stream after what is queued, telling the Runner why."""
+        self._end(ending(code, message))
+
+    def drain(self, reconnect_after_ms: int, reason: str) -> None:
+        """Ask the Runner to finish and come back after a pause; a stream that has not said Welcome is just closed."""
+        if self._ref is None:
+            self._end(ending(SHUTDOWN, reason, reconnect_after_ms))
+        else:
+            self.send(Drain(reconnect_after_ms, reason))
+
+    # --- the life of the stream -------------------------------------------------------------------------------------
+
+    async def run(self) -> Ending:
+        """Serve the stream to its end and return why it ended."""
+        loops = (self._read_all(), self._commit_all(), self._beat_all(), self._keep_time(), self._keep_checking())
+        tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
+        try:
+            await self._guard(self._write_all())
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.shield(asyncio.ensure_future(self._finish(tasks)))
+        return self._ending or GONE
+
+    async def _finish(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Runs to its end even when the RPC is cancelled, so that no session is left behind at the dispatcher."""
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._opening is None:
+            return
+        with contextlib.suppress(Exception):  # refused: then there is nothing to forget
+            opened = await self._opening
+            await self._sessions.close_session(opened.ref, (self._ending or GONE).code)
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except PeerGone:
+            self._end(GONE)
+        except Exception as error:
+            known = from_error(error)
+            if known is None or isinstance(error, LocalProtocolError):
+                log.exception("stream failed", runner_id=self._principal.subject_id)
+            self._end(known if known is not None and not isinstance(error, LocalProtocolError) else unexpected())
+
+    def _end(self, why: Ending) -> None:
+        """The first reason counts. The Runner is told it, unless it said goodbye itself or cannot hear."""
+        if self._ending is not None:
+            return
+        self._ending = why
+        if not why.orderly and why is not GONE and self._session.state is not State.CLOSED:
+            self._session.close(why.code, why.message, why.retry_after_ms)
+        self._to_write.set()
+
+    # --- the five loops ----------------------------------------------------------------------------------------------
+
+    async def _read_all(self) -> None:
+        while (data := await self._read()) is not None:
+            await self._handle(self._session.receive(decode_runner_frame(data), self._clock.monotonic()))
+            self._to_write.set()
+            if self._backlog:
+                self._held_bytes += len(data)
+                if self._held_bytes > HELD_BYTES:
+                    self._room.clear()
+                    await self._room.wait()
+        self._finish_reading()
+
+    async def _handle(self, events: Sequence[object]) -> None:
+        for event in events:
+            match event:
+                case Delivered():
+                    self._backlog.append(event)
+                    self._to_commit.set()
+                case HeartbeatReceived():
+                    self._heartbeat = event.heartbeat
+                    self._to_beat.set()
+                case HelloReceived():
+                    await self._welcome(event.hello)
+                case GoodbyeReceived():
+                    self._finish_reading()
+                case _:
+                    log.debug("event not used", kind=type(event).__name__)
+
+    def _finish_reading(self) -> None:
+        self._finished_reading = True
+        self._to_commit.set()
+
+    async def _welcome(self, hello: Hello) -> None:
+        self._opening = asyncio.ensure_future(self._sessions.open_session(self._principal, hello, self))
+        opened = await asyncio.shield(self._opening)
+        if self._ending is not None:
+            return
+        self._session.welcome(opened.welcome, self._clock.monotonic())
+        self._ref = opened.ref
+        self._to_write.set()
+        early, self._early = self._early, []
+        if early:
+            self.send(*early)
+
+    async def _commit_all(self) -> None:
+        while True:
+            await self._to_commit.wait()
+            self._to_commit.clear()
+            while self._backlog:
+                await self._commit(self._take_backlog())
+            if self._finished_reading:
+                self._end(ORDERLY)
+                return
+
+    def _take_backlog(self) -> list[Delivered]:
+        batch, self._backlog = self._backlog, []
+        self._held_bytes = 0
+        self._room.set()
+        return batch
+
+    async def _commit(self, batch: Sequence[Delivered]) -> None:
+        if self._ref is None:
+            return
+        last = batch[-1]
+        envelopes = list(chain.from_iterable(part.envelopes for part in batch))
+        await self._sessions.deliver(self._ref, last.queue_epoch, envelopes, last.upto_seq)
+        self._session.committed(last.upto_seq)
+        self._to_write.set()
+
+    async def _beat_all(self) -> None:
+        while True:
+            await self._to_beat.wait()
+            self._to_beat.clear()
+            newest, self._heartbeat = self._heartbeat, None
+            if newest is not None and self._ref is not None:
+                await self._sessions.heartbeat(self._ref, newest)
+
+    async def _keep_time(self) -> None:
+        while self._session.state is not State.CLOSED:
+            now = self._clock.monotonic()
+            deadline = self._session.next_deadline()
+            # A nearer deadline may appear meanwhile, so the nap is short whatever the session says.
+            await asyncio.sleep(NAP_S if deadline is None else min(NAP_S, max(0.01, deadline - now)))
+            await self._handle(self._session.tick(self._clock.monotonic()))
+            self._to_write.set()
+
+    async def _keep_checking(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            await self._recheck()
+
+    async def _write_all(self) -> None:
+        while True:
+            self._to_write.clear()
+            frames = self._session.frames() if self._ending is not GONE else []
+            for frame in frames:
+                try:
+                    async with asyncio.timeout(WRITE_TIMEOUT_S):
+                        await self._write(encode_core_frame(frame))
+                except TimeoutError:
+                    self._ending = self._ending or ending(STUCK, "The Runner does not read what it is sent.")
+                    return
+            if not frames:
+                if self._ending is not None:
+                    return
+                await self._to_write.wait()
