@@ -56,6 +56,13 @@ def _parse(raw: bytes) -> EmailMessage:
     return email.message_from_bytes(raw, policy=email.policy.default)
 
 
+def _readable(part: object) -> str:
+    """The text of a part as it was written: own line ends, without the newline that every mail text ends with."""
+    if not isinstance(part, EmailMessage):
+        return ""
+    return str(part.get_content()).replace("\r\n", "\n").removesuffix("\n")
+
+
 class SmtpStandIn:
     """An SMTP server on 127.0.0.1 in this event loop.
 
@@ -214,11 +221,11 @@ class SmtpStandIn:
         record = MailMessage(
             message_id=str(mail["Message-ID"] or ""),
             to=", ".join(envelope.rcpt_tos),
-            text=text.get_content() if isinstance(text, EmailMessage) else "",
+            text=_readable(text),
             subject=str(mail["Subject"] or ""),
             mail_from=envelope.mail_from or "",
             recipients=tuple(envelope.rcpt_tos),
-            html=html.get_content() if isinstance(html, EmailMessage) else "",
+            html=_readable(html),
             raw=raw,
             received_unix_s=time.time(),
         )

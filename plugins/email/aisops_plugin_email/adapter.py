@@ -10,7 +10,7 @@ from aisops_plugin_email.message import EmailMessage, Mail, build
 from aisops_plugin_email.rules import per_recipient
 from aisops_plugin_sdk import Context, Delivery, Plugin
 
-BODY_LIMIT_BYTES = 1024 * 1024
+BODY_LIMIT_BYTES = 512 * 1024
 
 plugin = Plugin(
     "email",

@@ -110,11 +110,11 @@ class SmtpClient:
             raise _lost(progress.phase, error) from None
         except aiosmtplib.SMTPException as error:
             # The server lacks STARTTLS, AUTH or a method of it.
-            raise ProviderError(
-                f"the mail server does not fit the configuration: {error}", code="unsupported"
-            ) from None
+            raise ProviderError(f"the mail server lacks what is configured: {error}", code="unsupported") from None
+        else:
+            _say_goodbye(smtp)
         finally:
-            await _leave(smtp)
+            smtp.close()
 
     async def _open(self, smtp: aiosmtplib.SMTP, progress: _Progress) -> None:
         config = self._config

@@ -18,7 +18,7 @@ from aisops_plugin_sdk import Detail, InvalidRequest
 
 RECIPIENTS_MAX = 50
 SUBJECT_MAX = 200
-TEXT_MAX = 200_000
+TEXT_MAX = 100_000
 HTML_MAX = 400_000
 
 # 7bit: such a mail passes every server, whatever it offers.
