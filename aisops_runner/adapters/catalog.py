@@ -31,12 +31,12 @@ class Catalog:
     """The ruling: what is served by whom, and what is refused."""
 
     served: Mapping[str, Capability] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
 
     def owner(self, capability: str) -> str | None:
         """Name of the plugin that serves the capability, or None."""
-        found = self.served.get(capability)
-        return found.plugin if found else None
+        return self.owners.get(capability)
 
     def explain_unknown(self, capability: str) -> str:
         """One line for people about a capability nobody serves."""
@@ -62,15 +62,16 @@ def build_catalog(offers: Mapping[str, Sequence[Capability]], bindings: Mapping[
     for plugin in sorted(offers):
         for capability in offers[plugin]:
             claims.setdefault(capability.name, {})[plugin] = capability
-    served: dict[str, Capability] = {}
+    owners: dict[str, str] = {}
     conflicts: list[Conflict] = []
     for name in sorted(claims):
         claimants = claims[name]
         bound = (bindings or {}).get(name)
         if bound is not None and bound in claimants:
-            served[name] = claimants[bound]
+            owners[name] = bound
         elif bound is None and len(claimants) == 1:
-            served[name] = next(iter(claimants.values()))
+            owners[name] = next(iter(claimants))
         else:
             conflicts.append(Conflict(name, tuple(claimants)))
-    return Catalog(served, tuple(conflicts))
+    served = {name: claims[name][owner] for name, owner in owners.items()}
+    return Catalog(served, owners, tuple(conflicts))

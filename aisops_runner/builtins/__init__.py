@@ -1,0 +1,1 @@
+"""Capabilities the Runner has without any plugin."""

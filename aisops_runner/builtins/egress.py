@@ -1,0 +1,312 @@
+"""Where `http.request` may go: the operator's allow list, checked on names, then on every address. Pure.
+
+Nothing is allowed that is not listed. Whatever two parsers could read differently (userinfo, backslashes, numeric hosts
+in odd bases, encoded dots and slashes) is refused instead of interpreted. Link-local, metadata, multicast and reserved
+addresses are refused whatever the list says; loopback and private ones need the rule's own word.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import unquote, urljoin, urlsplit
+
+from aisops_runner.errors import PolicyDenied
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+URL_CHARS = 8192
+MAX_REDIRECTS = 3
+DEFAULT_PORTS = {"http": 80, "https": 443}
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+METADATA: tuple[Network, ...] = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "169.254.169.254/32",  # most clouds (link-local as well)
+        "169.254.170.2/32",  # container credentials
+        "100.100.100.200/32",  # Alibaba
+        "168.63.129.16/32",  # Azure's host agent
+        "192.0.0.192/32",  # Oracle
+        "fd00:ec2::254/128",  # AWS over IPv6
+        "fd00:ec2::23/128",
+        "fd20:ce::254/128",  # Google over IPv6
+    )
+)
+PRIVATE: tuple[Network, ...] = tuple(
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "64:ff9b:1::/48")
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\<>\"{}|^`]")
+_ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c|00|25)", re.IGNORECASE)
+_METHOD = re.compile(r"[A-Z]{1,16}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One URL, taken apart once: `host` is lower-case, without brackets or final dot; `path` starts with a slash."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    query: str = ""
+
+    @property
+    def address(self) -> Address | None:
+        """The host as an address, when it is one."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+    @property
+    def url(self) -> str:
+        """The URL to send, built from the checked parts and nothing else."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.path}" + (f"?{self.query}" if self.query else "")
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port."""
+        return (self.scheme, self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One `[[http.allow]]` entry.
+
+    Attributes:
+        host: An exact name or address, or `*.example.com` for names below example.com.
+        schemes: `https`, `http`.
+        ports: TCP ports; empty: the scheme's own.
+        methods: Upper case.
+        path_prefix: Whole segments; `/api` covers `/api` and `/api/x`, not `/apix`.
+        allow_private: The name may lead to private addresses (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7).
+        allow_loopback: It may lead to this machine itself.
+    """
+
+    host: str
+    schemes: frozenset[str] = frozenset({"https"})
+    ports: frozenset[int] = frozenset()
+    methods: frozenset[str] = SAFE_METHODS
+    path_prefix: str = "/"
+    allow_private: bool = False
+    allow_loopback: bool = False
+
+    def covers(self, method: str, target: Target) -> bool:
+        """Whether this rule lets the method through to the target's name, port and path."""
+        return (
+            _host_matches(self.host, target.host)
+            and target.scheme in self.schemes
+            and target.port in (self.ports or {DEFAULT_PORTS[target.scheme]})
+            and method in self.methods
+            and _path_matches(self.path_prefix, target.path)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EgressPolicy:
+    """The allow list; empty: nothing is allowed."""
+
+    rules: tuple[Rule, ...] = ()
+
+    def check(self, method: str, target: Target) -> Rule:
+        """The first rule that covers the call.
+
+        Raises:
+            PolicyDenied: None does; the message says what is missing.
+        """
+        if not _METHOD.fullmatch(method):
+            raise PolicyDenied("the method is not an HTTP method in upper case")
+        for rule in self.rules:
+            if rule.covers(method, target):
+                return rule
+        where = f"{target.scheme}://{target.host}:{target.port}{target.path[:200]}"
+        if not self.rules:
+            raise PolicyDenied(f"{method} {where} is not allowed: this Runner has no [[http.allow]] rule")
+        raise PolicyDenied(f"{method} {where} is not covered by any [[http.allow]] rule of this Runner's policy file")
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """The next request after a redirect."""
+
+    target: Target
+    method: str
+    keep_body: bool
+    keep_credentials: bool
+
+
+def parse_target(url: str) -> Target:
+    """Take a URL apart, refusing what could be read in two ways.
+
+    Raises:
+        PolicyDenied: It is no plain http(s) URL.
+    """
+    if len(url) > URL_CHARS:
+        raise PolicyDenied(f"the URL is longer than {URL_CHARS} characters")
+    if _FORBIDDEN_IN_URL.search(url) or not url.isascii():
+        raise PolicyDenied("the URL holds a character that must be percent-encoded")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise PolicyDenied(f"the URL cannot be read: {error}") from None
+    scheme = parts.scheme.lower()
+    if scheme not in DEFAULT_PORTS or not url[len(scheme) :].startswith("://"):
+        raise PolicyDenied("the URL must begin with http:// or https://")
+    if "@" in parts.netloc:
+        raise PolicyDenied("the URL must not hold a user name or password; use a header")
+    if port == 0 or parts.netloc.endswith(":"):
+        raise PolicyDenied("the URL's port is not a number from 1 to 65535")
+    path = parts.path or "/"
+    if any(unquote(segment) in (".", "..") for segment in path.split("/")):
+        raise PolicyDenied("the URL's path must not hold . or .. segments")
+    return Target(
+        scheme, parse_host(parts.netloc, parts.hostname or ""), port or DEFAULT_PORTS[scheme], path, parts.query
+    )
+
+
+def parse_host(netloc: str, host: str) -> str:
+    """Normalise a host.
+
+    Args:
+        netloc: The authority as written, to tell an address in brackets.
+        host: The host as the URL parser found it.
+
+    Raises:
+        PolicyDenied: It is neither a plain name nor a plain address.
+    """
+    if netloc.startswith("["):
+        if "%" in host:
+            raise PolicyDenied("an address with a zone is not allowed")
+        try:
+            return ipaddress.IPv6Address(host).compressed
+        except ValueError:
+            raise PolicyDenied("the host in brackets is not an IPv6 address") from None
+    host = host.lower().removesuffix(".")
+    labels = host.split(".")
+    if _NUMBER.fullmatch(labels[-1]):  # whoever resolves it will take it for an IPv4 address in some notation
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise PolicyDenied("a numeric host must be a plain IPv4 address such as 192.0.2.7") from None
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise PolicyDenied("the host is not a plain DNS name (write international names as xn--…)")
+    return host
+
+
+def check_addresses(rule: Rule, target: Target, addresses: Iterable[str]) -> list[str]:
+    """Check every address a name resolves to; one bad address condemns the name.
+
+    Args:
+        rule: The rule that covers the call.
+        target: For the message.
+        addresses: As the resolver gave them.
+
+    Returns:
+        The addresses to connect to, and to no other.
+
+    Raises:
+        PolicyDenied: One of them is out of bounds, or there is none.
+    """
+    checked: list[str] = []
+    for text in addresses:
+        address = ipaddress.ip_address(text.partition("%")[0])
+        if reason := refusal(rule, address):
+            raise PolicyDenied(f"{target.host} leads to {address}, {reason}")
+        checked.append(str(address))
+    if not checked:
+        raise PolicyDenied(f"{target.host} leads to no address")
+    return checked
+
+
+def refusal(rule: Rule, address: Address) -> str:
+    """Why the address is out of bounds under this rule; empty when it is not."""
+    for inner in _embedded(address):
+        if any(inner in network for network in METADATA if network.version == inner.version):
+            return "a cloud metadata address, which is never allowed"
+        if inner.is_loopback:
+            if not rule.allow_loopback:
+                return "this machine itself; the rule needs allow_loopback = true"
+            continue
+        if inner.is_link_local or inner.is_multicast or inner.is_unspecified or _is_reserved(inner):
+            return "a link-local, multicast or reserved address, which is never allowed"
+        if any(inner in network for network in PRIVATE if network.version == inner.version) and not rule.allow_private:
+            return "a private address; the rule needs allow_private = true"
+    return ""
+
+
+def next_hop(method: str, status: int, location: str, came_from: Target) -> Hop | None:
+    """What a redirect asks for; the caller checks the hop like any first request.
+
+    Args:
+        method: The method just used.
+        status: The answer's status.
+        location: Its Location header; empty: none.
+        came_from: Where the answer came from.
+
+    Returns:
+        None when the answer is no redirect to follow.
+
+    Raises:
+        PolicyDenied: It leads somewhere that cannot be read, or from https to http.
+    """
+    if status not in REDIRECTS or not location:
+        return None
+    target = parse_target(urljoin(came_from.url, location.partition("#")[0]))
+    if came_from.scheme == "https" and target.scheme == "http":
+        raise PolicyDenied(f"{came_from.host} redirects from https to http ({target.host})")
+    becomes_get = status == 303 or (status in (301, 302) and method == "POST")
+    next_method = "GET" if becomes_get and method != "HEAD" else method
+    same = target.origin == came_from.origin
+    return Hop(target, next_method, keep_body=not becomes_get, keep_credentials=same)
+
+
+def _embedded(address: Address) -> Sequence[Address]:
+    """The address and every IPv4 address it carries inside (mapped, 6to4, Teredo, NAT64, compatible)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return (address,)
+    if address.ipv4_mapped is not None:
+        return (address.ipv4_mapped,)
+    inner: list[Address] = [address]
+    if address.sixtofour is not None:
+        inner.append(address.sixtofour)
+    if address.teredo is not None:
+        inner.extend(address.teredo)
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return inner
+
+
+def _is_reserved(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv4Address):
+        first = int(address) >> 24
+        return first == 0 or first >= 224
+    return address.is_site_local or (address.is_reserved and address not in _NAT64 and address not in _COMPATIBLE)
+
+
+def _host_matches(pattern: str, host: str) -> bool:
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
+    return host == pattern
+
+
+def _path_matches(prefix: str, path: str) -> bool:
+    if prefix == "/":
+        return True
+    if _ENCODED_SEPARATOR.search(path):  # the server may decode it into another path than the one compared here
+        return False
+    return path == prefix or path.startswith(prefix if prefix.endswith("/") else prefix + "/")
