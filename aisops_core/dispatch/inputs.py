@@ -116,20 +116,25 @@ def _pointer(path: Sequence[str | int]) -> str:
 class _Effort:
     """Bounds how many rules checking one place of an input can touch, by following references inside the schema.
 
-    A schema that refers back to itself once is fine (a list in a list); twice could double the work at each level of the
-    input, so it is not used, although some such schemas are harmless.
+    A schema that refers back to itself once is fine (a list in a list); twice could double the work at each level of
+    the input, so it is not used, although some such schemas are harmless.
     """
 
     def __init__(self, document: Any) -> None:
         self._document = document
         self._known: dict[int, int] = {}
         self._open: set[int] = set()
+        self._looping: set[int] = set()
         self._loops = 0
         self._patterns = 0
 
     def check(self) -> None:
         """Raises UnusableSchema when the bound is too high."""
-        if self._steps(self._document) > MAX_STEPS:
+        try:
+            steps = self._steps(self._document)
+        except RecursionError:
+            raise UnusableSchema("the schema's references form too long a chain") from None
+        if steps > MAX_STEPS:
             raise UnusableSchema("the schema is too complex to be checked quickly")
         if self._patterns > MAX_PATTERNS:
             raise UnusableSchema(f"the schema has more than {MAX_PATTERNS} patterns")
@@ -137,24 +142,28 @@ class _Effort:
     def _steps(self, node: Any) -> int:
         if not isinstance(node, (dict, list)):
             return 0
-        if id(node) in self._known:
-            return self._known[id(node)]
-        if id(node) in self._open:
+        if id(node) in self._open or id(node) in self._looping:
             self._loops += 1
             if self._loops > 1:
                 raise UnusableSchema("the schema refers to itself more than once")
-            return 1
+        if id(node) in self._known or id(node) in self._open:
+            return self._known.get(id(node), 1)
+        loops = self._loops
         self._open.add(id(node))
         steps = 1 + (self._object(node) if isinstance(node, dict) else sum(map(self._steps, node)))
         self._open.discard(id(node))
         self._known[id(node)] = steps
+        if self._loops > loops:
+            self._looping.add(id(node))
         return steps
 
     def _object(self, node: dict[str, Any]) -> int:
         if not _REFUSED.isdisjoint(node) or ("$id" in node and node is not self._document):
             raise UnusableSchema("the schema uses dynamic references or nested ids")
         self._count_patterns(node)
-        steps = sum(map(self._steps, node.values()))
+        # Definitions cost nothing until something refers to them.
+        skipped = ("$defs", "definitions") if node is self._document else ()
+        steps = sum(self._steps(part) for key, part in node.items() if key not in skipped)
         reference = node.get("$ref")
         return steps + self._steps(self._resolve(reference)) if isinstance(reference, str) else steps
 

@@ -106,8 +106,8 @@ def reconcile_held(job: JobRecord | None, held: HeldJob, grant: Grant, *, restor
     """Rule on a job that the Runner's journal names.
 
     A job still this Runner's goes on under the new session. When Core meanwhile gave the Runner a newer lease that
-    never arrived, or took the job back into the queue, the job is delivered again under that lease: the Runner adopts it
-    instead of beginning anew. Everything else is cancelled there.
+    never arrived, or took the job back into the queue, the job is delivered again under that lease: the Runner adopts
+    it instead of beginning anew. Everything else is cancelled there.
 
     Args:
         job: Core's record, or None when Core has none.

@@ -33,6 +33,12 @@ class Demand:
         return hashlib.sha256(content.encode()).digest()[:_ROUTE_BYTES]
 
 
+def demand_of(capability: str, labels_json: str, pinned_runner_id: str | None) -> Demand:
+    """The demand that a job's columns state."""
+    labels: dict[str, str] = json.loads(labels_json)
+    return Demand(capability, tuple(sorted(labels.items())), pinned_runner_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What a connected Runner has to give at this moment."""

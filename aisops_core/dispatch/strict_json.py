@@ -44,9 +44,6 @@ def loads(data: bytes) -> Any:
     Raises:
         NotStrictJson: It is not acceptable.
     """
-    # The brackets bound the depth from above; only a text with many needs the exact count, made before parsing.
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
-        raise NotStrictJson(f"it is nested deeper than {MAX_DEPTH}")
     try:
         value = _decode(data.decode())
     except UnicodeDecodeError:
@@ -56,8 +53,13 @@ def loads(data: bytes) -> Any:
         raise NotStrictJson(f"{reason} at line {error.lineno} column {error.colno}") from None
     except NotStrictJson:
         raise
+    except RecursionError:
+        raise NotStrictJson(f"it is nested deeper than {MAX_DEPTH}") from None
     except ValueError:
         raise NotStrictJson("an integer has too many digits") from None
+    # The brackets bound the depth from above, so an ordinary text needs no walk.
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _too_deep(value):
+        raise NotStrictJson(f"it is nested deeper than {MAX_DEPTH}")
     if b"\\u" in data:
         _refuse_surrogates(value)
     return value
@@ -70,25 +72,16 @@ def _refuse_surrogates(value: Any) -> None:
         raise NotStrictJson("a text holds half of a surrogate pair") from None
 
 
-def _depth(data: bytes) -> int:
-    """How deep brackets outside of texts nest; stops counting once it is too deep."""
-    depth = deepest = 0
-    in_text = escaped = False
-    for octet in data:
-        if in_text:
-            if escaped:
-                escaped = False
-            elif octet == 0x5C:
-                escaped = True
-            elif octet == 0x22:
-                in_text = False
-        elif octet == 0x22:
-            in_text = True
-        elif octet in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-            if deepest > MAX_DEPTH:
-                return deepest
-        elif octet in b"]}":
-            depth -= 1
-    return deepest
+def _too_deep(value: Any) -> bool:
+    """Goes level by level, because the text chooses how deep recursion would be."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            part
+            for whole in level
+            if isinstance(whole, (dict, list))
+            for part in (whole.values() if isinstance(whole, dict) else whole)
+        ]
+        if not level:
+            return False
+    return any(isinstance(part, (dict, list)) for part in level)

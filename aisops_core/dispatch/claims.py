@@ -1,0 +1,137 @@
+"""Giving queued jobs to connected Runners: many in one unit of work, each lease committed before its Job is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from aisops_core.dispatch import job as machine
+from aisops_core.dispatch import store
+from aisops_core.dispatch.job import Grant, JobRecord
+from aisops_core.dispatch.lease import LeaseTerms
+from aisops_core.dispatch.matching import Demand, Offer, assign, refusal
+from aisops_core.dispatch.records import SessionRef
+from aisops_core.storage.schema import runners
+from aisops_protocol.messages import EffectClass, Job
+
+CLAIM_LIMIT: Final = 256
+LEASE_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """A session with room, as it stood when the claim was made."""
+
+    ref: SessionRef
+    offer: Offer
+    journal_id: bytes
+    effects: Mapping[str, EffectClass]
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One tenant's side of a claim: sessions with room, and the routes on which jobs may wait."""
+
+    tenant_id: str
+    capacities: Sequence[Capacity]
+    routes: Mapping[bytes, Demand]
+
+
+@dataclass(slots=True)
+class Claims:
+    """What a claim did: jobs given to sessions, routes found empty, sessions found fenced off."""
+
+    given: list[tuple[JobRecord, SessionRef]] = field(default_factory=list)
+    emptied: list[tuple[str, bytes]] = field(default_factory=list)
+    fenced: list[SessionRef] = field(default_factory=list)
+
+
+def claim(
+    connection: Connection,
+    markets: Sequence[Market],
+    *,
+    terms: LeaseTerms,
+    now_ms: int,
+    random_bytes: Callable[[int], bytes],
+) -> Claims:
+    """Lease waiting jobs to the sessions that may have them."""
+    claims = Claims()
+    for market in markets:
+        live = _unfenced(connection, market, claims)
+        if not live:
+            continue
+        waiting = _waiting(connection, market, live, now_ms, claims)
+        jobs = {job.job_id: job for job in waiting}
+        keyed = [(job.job_id, market.routes[job.route]) for job in waiting]
+        for job_id, runner_id in assign(keyed, [capacity.offer for capacity in live.values()]):
+            capacity, job = live[runner_id], jobs[job_id]
+            until = terms.until(now_ms)
+            lease_id = random_bytes(LEASE_BYTES)
+            machine.lease(
+                job, Grant(runner_id, capacity.ref.session_epoch, capacity.journal_id, lease_id, until), now_ms
+            )
+            if capacity.effects.get(job.capability) is not EffectClass.IDEMPOTENT:
+                job.effect_class = EffectClass.AT_MOST_ONCE  # the more careful of the two descriptions counts
+            claims.given.append((job, capacity.ref))
+    store.save(connection, [job for job, _ in claims.given])
+    return claims
+
+
+def _unfenced(connection: Connection, market: Market, claims: Claims) -> dict[str, Capacity]:
+    """The sessions that still are the newest of their Runner; the rows stay locked until the leases are stored."""
+    names = [capacity.ref.runner_id for capacity in market.capacities]
+    query = (
+        select(runners.c.runner_id, runners.c.session_epoch)
+        .where(runners.c.tenant_id == market.tenant_id, runners.c.runner_id.in_(names))
+        .with_for_update(read=True)
+    )
+    epochs = {runner_id: epoch for runner_id, epoch in connection.execute(query)}
+    live: dict[str, Capacity] = {}
+    for capacity in market.capacities:
+        if epochs.get(capacity.ref.runner_id) == capacity.ref.session_epoch:
+            live[capacity.ref.runner_id] = capacity
+        else:
+            claims.fenced.append(capacity.ref)
+    return live
+
+
+def _waiting(
+    connection: Connection, market: Market, live: Mapping[str, Capacity], now_ms: int, claims: Claims
+) -> list[JobRecord]:
+    """Candidates of every route that has a Runner, best first."""
+    found: list[JobRecord] = []
+    for route, demand in market.routes.items():
+        offers = [capacity.offer for capacity in live.values() if refusal(demand, capacity.offer) is None]
+        room = min(CLAIM_LIMIT, sum(offer.free_slots for offer in offers))
+        if room == 0:
+            continue
+        ready = store.queued_on(connection, market.tenant_id, route, now_ms, room)
+        if not ready and not store.any_queued_on(connection, market.tenant_id, route):
+            claims.emptied.append((market.tenant_id, route))
+        found += ready
+    found.sort(key=lambda job: (-job.priority, job.job_id))
+    return found[:CLAIM_LIMIT]
+
+
+def message(job: JobRecord, terms: LeaseTerms) -> Job:
+    """The Job to send for a leased record that was read with its input."""
+    if job.lease_id is None:
+        raise ValueError("a job without a lease cannot be sent")
+    return Job(
+        job_id=job.job_id,
+        lease_id=job.lease_id,
+        attempt=job.attempt,
+        capability=job.capability,
+        input=job.input,
+        input_sha256=job.input_sha256,
+        effect_key=job.job_id,
+        effect_class=job.effect_class,
+        timeout_ms=job.timeout_ms,
+        lease_ms=terms.lease_ms,
+        priority=job.priority,
+        execution_id=job.execution_id,
+        step_id=job.step_id,
+    )

@@ -1,0 +1,290 @@
+"""Jobs at rest: the SQL that reads and writes them. Functions run inside a unit of work; rows become `JobRecord`s."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, literal_column, select, update
+
+from aisops_core.dispatch.job import ACTIVE, TERMINAL, JobRecord, JobState, Note, told_by_columns
+from aisops_core.dispatch.records import JobFilter, LogLine, Page, TimelineEntry
+from aisops_core.errors import InvalidCursor, JobNotFound
+from aisops_core.storage.hot import HotStatement, Row
+from aisops_core.storage.schema import job_logs, job_notes, jobs, result_chunks
+from aisops_protocol.messages import EffectClass, LogLevel
+
+COLUMNS: Final = tuple(JobRecord.__dataclass_fields__)
+_ALL: Final = tuple(jobs.c[name] for name in COLUMNS)
+
+_WITHOUT_BODIES: Final = _ALL[:-2]
+_HEAD: Final = (
+    "state",
+    "attempt",
+    "effect_class",
+    "runner_id",
+    "lease_id",
+    "lease_until_unix_ms",
+    "session_epoch",
+    "journal_id",
+    "not_before_unix_ms",
+    "leased_unix_ms",
+    "started_unix_ms",
+    "cancel_requested_unix_ms",
+)
+_END: Final = ("finished_unix_ms", *COLUMNS[COLUMNS.index("error_code") : COLUMNS.index("input")])
+_KEY: Final = ("tenant_id", "job_id")
+_CHUNK: Final = 400
+"""Ids in one IN list: below SQLite's smallest limit on parameters."""
+
+
+def _update(names: Sequence[str]) -> HotStatement:
+    statement = (
+        update(jobs)
+        .where(jobs.c.tenant_id == bindparam("b_tenant_id"), jobs.c.job_id == bindparam("b_job_id"))
+        .values({name: bindparam(f"b_{name}") for name in names})
+    )
+    return HotStatement(statement, [f"b_{name}" for name in (*names, *_KEY)])
+
+
+_INSERT: Final = HotStatement(insert(jobs), COLUMNS)
+_SAVE_HEAD: Final = _update(_HEAD)
+_SAVE_END: Final = _update((*_HEAD, *_END))
+_row_all: Final = attrgetter(*COLUMNS)
+_row_head: Final = attrgetter(*_HEAD, *_KEY)
+_row_end: Final = attrgetter(*_HEAD, *_END, *_KEY)
+
+_NOTE_NAMES: Final = tuple(Note.__dataclass_fields__)
+_INSERT_NOTE: Final = HotStatement(insert(job_notes), _NOTE_NAMES)
+_row_note: Final = attrgetter(*_NOTE_NAMES)
+_DROP_CHUNKS: Final = HotStatement(
+    delete(result_chunks).where(
+        result_chunks.c.tenant_id == bindparam("b_tenant_id"), result_chunks.c.job_id == bindparam("b_job_id")
+    ),
+    ("b_tenant_id", "b_job_id"),
+)
+
+
+def _record(row: Sequence[Any]) -> JobRecord:
+    job = JobRecord(*row)
+    job.state = JobState(job.state)
+    job.effect_class = EffectClass(job.effect_class)
+    return job
+
+
+def insert_jobs(connection: Connection, records: Sequence[JobRecord]) -> None:
+    """Store new jobs in one statement."""
+    _INSERT.many(connection, [_row_all(record) for record in records])
+
+
+def save(connection: Connection, records: Iterable[JobRecord]) -> None:
+    """Write back what the state machine changed: jobs that ended with their result, others without."""
+    heads: list[Row] = []
+    ends: list[Row] = []
+    for record in records:
+        if record.terminal:
+            ends.append(_row_end(record))
+        else:
+            heads.append(_row_head(record))
+    _SAVE_HEAD.many(connection, heads)
+    _SAVE_END.many(connection, ends)
+
+
+def add_notes(connection: Connection, notes: Sequence[Note]) -> None:
+    """Store timeline entries."""
+    _INSERT_NOTE.many(connection, [_row_note(note) for note in notes])
+
+
+def drop_chunks(connection: Connection, records: Iterable[JobRecord]) -> None:
+    """Forget pieces of results that will never be completed."""
+    _DROP_CHUNKS.many(connection, [(record.tenant_id, record.job_id) for record in records])
+
+
+def load(
+    connection: Connection, tenant_id: str, job_ids: Collection[str], *, with_input: bool = False
+) -> dict[str, JobRecord]:
+    """The jobs of these ids that exist in the tenant, locked for this transaction where the engine locks rows."""
+    columns = _ALL if with_input else _WITHOUT_BODIES
+    wanted = list(job_ids)
+    found: dict[str, JobRecord] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        query = (
+            select(*columns)
+            .where(jobs.c.tenant_id == tenant_id, jobs.c.job_id.in_(wanted[start : start + _CHUNK]))
+            .with_for_update()
+        )
+        for row in connection.execute(query):
+            job = _record(row)
+            found[job.job_id] = job
+    return found
+
+
+def leased_to(connection: Connection, tenant_id: str, runner_id: str) -> list[JobRecord]:
+    """The Runner's active jobs, without bodies, locked."""
+    query = (
+        select(*_WITHOUT_BODIES)
+        .where(jobs.c.tenant_id == tenant_id, jobs.c.runner_id == runner_id, jobs.c.lease_until_unix_ms.is_not(None))
+        .with_for_update()
+    )
+    return [_record(row) for row in connection.execute(query)]
+
+
+def queued_on(connection: Connection, tenant_id: str, route: bytes, now_ms: int, limit: int) -> list[JobRecord]:
+    """The next queued jobs of a route with their inputs, highest priority and then oldest first, locked."""
+    query = (
+        select(*_ALL)
+        .where(
+            jobs.c.tenant_id == tenant_id,
+            jobs.c.route == route,
+            jobs.c.state == literal_column("'queued'"),
+            jobs.c.not_before_unix_ms <= now_ms,
+        )
+        .order_by(jobs.c.priority.desc(), jobs.c.job_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [_record(row) for row in connection.execute(query)]
+
+
+def any_queued_on(connection: Connection, tenant_id: str, route: bytes) -> bool:
+    """True while jobs of this route wait, also those whose time has not come."""
+    query = select(jobs.c.job_id).where(
+        jobs.c.tenant_id == tenant_id, jobs.c.route == route, jobs.c.state == literal_column("'queued'")
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def get(connection: Connection, tenant_id: str, job_id: str) -> JobRecord:
+    """One job, whole.
+
+    Raises:
+        JobNotFound: This tenant has no such job.
+    """
+    row = connection.execute(select(*_ALL).where(jobs.c.tenant_id == tenant_id, jobs.c.job_id == job_id)).first()
+    if row is None:
+        raise JobNotFound(job_id)
+    return _record(row)
+
+
+def by_idempotency_key(connection: Connection, tenant_id: str, keys: Collection[str]) -> dict[str, JobRecord]:
+    """Jobs made under these idempotency keys, whole, by key."""
+    wanted, found = list(keys), {}
+    for start in range(0, len(wanted), _CHUNK):
+        query = select(*_ALL).where(
+            jobs.c.tenant_id == tenant_id, jobs.c.idempotency_key.in_(wanted[start : start + _CHUNK])
+        )
+        found.update({str(job.idempotency_key): job for job in map(_record, connection.execute(query))})
+    return found
+
+
+def list_jobs(
+    connection: Connection, tenant_id: str, wanted: JobFilter, cursor: str | None, limit: int
+) -> Page[JobRecord]:
+    """One page of jobs, newest first, without inputs and outputs.
+
+    Raises:
+        InvalidCursor: The cursor was not given out here.
+    """
+    query = (
+        select(*_WITHOUT_BODIES).where(jobs.c.tenant_id == tenant_id).order_by(jobs.c.job_id.desc()).limit(limit + 1)
+    )
+    for condition in _conditions(wanted):
+        query = query.where(condition)
+    if cursor is not None:
+        query = query.where(jobs.c.job_id < _decode_cursor(cursor))
+    found = [_record(row) for row in connection.execute(query)]
+    more = _encode_cursor(found[limit - 1].job_id) if len(found) > limit else None
+    return Page(tuple(found[:limit]), more)
+
+
+def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.state is not None:
+        # The second condition of each pair lets the engine prove that a partial index applies.
+        conditions.append(jobs.c.state == literal_column(f"'{wanted.state.value}'"))
+        if wanted.state in ACTIVE:
+            conditions.append(jobs.c.lease_until_unix_ms.is_not(None))
+        elif wanted.state in TERMINAL and wanted.state is not JobState.SUCCEEDED:
+            conditions.append(jobs.c.error_code.is_not(None))
+    if wanted.capability is not None:
+        conditions.append(jobs.c.capability == wanted.capability)
+    if wanted.runner_id is not None:
+        conditions.append(jobs.c.runner_id == wanted.runner_id)
+    return conditions
+
+
+def list_logs(connection: Connection, tenant_id: str, job_id: str, cursor: str | None, limit: int) -> Page[LogLine]:
+    """One page of a job's log lines, oldest first.
+
+    Raises:
+        JobNotFound: This tenant has no such job.
+        InvalidCursor: The cursor was not given out here.
+    """
+    _must_exist(connection, tenant_id, job_id)
+    c = job_logs.c
+    query: Select[Any] = (
+        select(c.id, c.time_unix_ms, c.level, c.text, c.source, c.runner_id)
+        .where(c.tenant_id == tenant_id, c.job_id == job_id)
+        .order_by(c.id)
+        .limit(limit + 1)
+    )
+    if cursor is not None:
+        query = query.where(c.id > _decode_number(cursor))
+    rows = connection.execute(query).all()
+    lines = [LogLine(at, LogLevel(level), *words) for _, at, level, *words in rows[:limit]]
+    return Page(tuple(lines), _encode_cursor(str(rows[limit - 1].id)) if len(rows) > limit else None)
+
+
+def timeline(connection: Connection, tenant_id: str, job_id: str) -> tuple[TimelineEntry, ...]:
+    """Everything that happened to a job, oldest first.
+
+    Raises:
+        JobNotFound: This tenant has no such job.
+    """
+    job = get(connection, tenant_id, job_id)
+    query = (
+        select(*(job_notes.c[name] for name in _NOTE_NAMES))
+        .where(job_notes.c.tenant_id == tenant_id, job_notes.c.job_id == job_id)
+        .order_by(job_notes.c.id)
+    )
+    stored = [Note(*row) for row in connection.execute(query)]
+    entries = sorted([*stored, *told_by_columns(job)], key=_moment)
+    return tuple(TimelineEntry(e.at_unix_ms, e.kind, e.attempt, e.runner_id, e.message) for e in entries)
+
+
+def _moment(note: Note) -> tuple[int, int]:
+    """Order of entries of the same millisecond: beginnings first, endings last."""
+    ranks = {"queued": 0, "leased": 1, "running": 2, "late_result": 9}
+    return note.at_unix_ms, 8 if note.kind in TERMINAL else ranks.get(note.kind, 5)
+
+
+def _must_exist(connection: Connection, tenant_id: str, job_id: str) -> None:
+    query = select(jobs.c.job_id).where(jobs.c.tenant_id == tenant_id, jobs.c.job_id == job_id)
+    if connection.execute(query).first() is None:
+        raise JobNotFound(job_id)
+
+
+def _encode_cursor(position: str) -> str:
+    return base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
+
+
+def _decode_cursor(cursor: str) -> str:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        position = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+    except (ValueError, binascii.Error):
+        raise InvalidCursor from None
+    if re.fullmatch(r"[A-Za-z0-9._:-]{1,128}", position) is None:
+        raise InvalidCursor
+    return position
+
+
+def _decode_number(cursor: str) -> int:
+    position = _decode_cursor(cursor)
+    if not (position.isascii() and position.isdigit() and len(position) <= 18):
+        raise InvalidCursor
+    return int(position)
