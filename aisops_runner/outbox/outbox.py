@@ -156,7 +156,7 @@ class Outbox:
         self._lock.release()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called (on the event loop) whenever rows were committed."""
+        """Have `listener` called (on the event loop) whenever rows were committed or acknowledged."""
         self._listeners.append(listener)
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -284,6 +284,8 @@ class Outbox:
             self._start_upkeep()
         else:
             self._schedule_upkeep()
+        for listener in self._listeners:
+            listener()
 
     async def inventory(self) -> Inventory:
         """What the next Hello says about the lane."""

@@ -1,0 +1,1 @@
+"""Who this Runner is to Core: its credential."""

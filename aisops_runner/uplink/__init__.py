@@ -1,0 +1,1 @@
+"""The way to Core: dialing, one session over one stream, and coming back after a loss."""
