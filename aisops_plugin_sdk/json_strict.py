@@ -88,7 +88,7 @@ def _children(value: Any) -> Iterator[Any]:
 def _check_depth(value: Any) -> None:
     """Refuse nesting over the limit, level by level and without recursion."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [child for item in level for child in _children(item)]
         if not any(isinstance(child, (dict, list)) for child in level):
             return
