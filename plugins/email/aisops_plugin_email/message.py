@@ -83,6 +83,9 @@ def build(message: EmailMessage, sender: Mailbox, *, default_subject: str, idemp
     subject = message.subject or default_subject
     if _CONTROL.search(subject):
         raise _refused("/subject", "must not hold line breaks or control characters")
+    for path, part in (("/text", message.text), ("/html", message.html or "")):
+        if "\0" in part:
+            raise _refused(path, "must not hold NUL characters, which mail cannot carry")
     mime = Mime(policy=_POLICY)
     mime["From"] = _address(sender)
     mime["To"] = [_address(box) for box in to]

@@ -23,6 +23,8 @@ from aisops_plugin_sdk import (
 SLOW_DOWN_S = 60.0
 """Mail servers name no time to wait; greylisting and rate limits usually pass within minutes."""
 
+MAILBOX_FULL = "5.2.2"
+
 _ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _TEXT_MAX = 300
 
@@ -81,13 +83,13 @@ def refusal(phase: Phase, reply: Reply) -> PluginError:
         return Transient(f"the mail server cannot take the mail now ({reply})", code="temporary_failure")
     if phase is Phase.LOGIN or reply.code in {530, 534, 535, 538} or enhanced == "5.7.30":
         return Unauthorized(f"the mail server refuses the login ({reply})")
-    if reply.code == 552 or enhanced in {"5.3.4", "5.2.3"}:
+    if enhanced in {"5.3.4", "5.2.3"} or (reply.code == 552 and enhanced != MAILBOX_FULL):
         return InvalidRequest(f"the mail is too large for the server ({reply})", code="too_large")
     return Permanent(f"the mail server refuses the mail ({reply})", code=_permanent_code(phase, enhanced))
 
 
 def _permanent_code(phase: Phase, enhanced: str) -> str:
-    if enhanced.startswith("5.2.2"):
+    if enhanced == MAILBOX_FULL:
         return "mailbox_full"
     if enhanced.startswith("5.7."):
         return "policy"
