@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.providers.control import ControlServer
-from demo.providers.host import TARGETS, ProviderHost
+from demo.providers.host import INPUTS, TARGETS, ProviderHost
 
 
 def _arguments() -> argparse.Namespace:
@@ -37,6 +37,7 @@ def _state(host: ProviderHost, control: ControlServer) -> dict[str, Any]:
         },
         "plugin_env": host.plugin_env(),
         "targets": TARGETS,
+        "inputs": INPUTS,
     }
 
 

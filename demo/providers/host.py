@@ -27,6 +27,15 @@ TARGETS = {
 }
 
 
+INPUTS: dict[str, dict[str, Any]] = {
+    "slack.send": {"target": TARGETS["slack.send"]},
+    "email.send": {"to": TARGETS["email.send"]},
+    "telegram.send": {"chat_id": TARGETS["telegram.send"]},
+    "kakao.alimtalk.send": {"to": [TARGETS["kakao.alimtalk.send"]]},
+}
+"""What each capability needs besides `text`, as jobs take it; `{target, text}` is the form of POST /send."""
+
+
 def document(record: Received) -> dict[str, Any]:
     """A received message as JSON; bytes are shown as text."""
     fields = dataclasses.asdict(record)

@@ -15,7 +15,7 @@ from aisops_plugin_sdk.testing import PluginTest
 from aisops_plugin_slack import plugin as slack
 from aisops_plugin_telegram import plugin as telegram
 from demo.providers.faults import Fault, FaultKind
-from demo.providers.host import TARGETS, ProviderHost
+from demo.providers.host import INPUTS, TARGETS, ProviderHost
 
 pytestmark = pytest.mark.integration
 TEXT = "[FIRING] 디스크 부족 🚨 db-01 <no> writes & more\n두 번째 줄 👩‍🚒"
@@ -89,8 +89,8 @@ async def test_the_original_products_body_is_taken_as_it_is(channel):
 
 async def test_invoke_and_send_are_the_same_capability(channel):
     async with channel.served() as t:
-        body = {name: value for name, value in ORIGINAL[channel.name].items() if name != "blocks"}
-        answer = await t.invoke(channel.capability, body, idempotency_key="k-1")
+        job = {**INPUTS[channel.capability], "text": TEXT}
+        answer = await t.invoke(channel.capability, job, idempotency_key="k-1")
     assert answer.ok, answer.document
     assert TEXT in channel.provider.received[0].text
 
