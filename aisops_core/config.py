@@ -89,6 +89,7 @@ class CoreConfig(BaseModel):
     tls_client_ca: FilePath | None = None
     allow_plaintext: bool = False
     admin_token_file: FilePath | None = None
+    pepper_file: FilePath | None = None
     lease_s: Seconds = 60.0
     reconnect_grace_s: Seconds = 300.0
     accept_timeout_s: Seconds = 10.0
@@ -167,6 +168,7 @@ ENVIRONMENT: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "AISOPSFLOW_TLS_CLIENT_CA": ("tls_client_ca", str),
     "AISOPSFLOW_ALLOW_PLAINTEXT": ("allow_plaintext", _boolean),
     "AISOPSFLOW_ADMIN_TOKEN_FILE": ("admin_token_file", str),
+    "AISOPSFLOW_PEPPER_FILE": ("pepper_file", str),
     "AISOPSFLOW_LEASE_S": ("lease_s", _number),
     "AISOPSFLOW_RECONNECT_GRACE_S": ("reconnect_grace_s", _number),
     "AISOPSFLOW_QUEUE_TTL_S": ("queue_ttl_s", _number),

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -132,10 +132,10 @@ class Stream:
 
     async def run(self) -> Ending:
         """Serve the stream to its end and return why it ended."""
-        loops = (self._read_all(), self._commit_all(), self._beat_all(), self._keep_time(), self._keep_checking())
+        loops = (self._read_all, self._commit_all, self._beat_all, self._keep_time, self._keep_checking)
         tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
         try:
-            await self._guard(self._write_all())
+            await self._guard(self._write_all)
         finally:
             for task in tasks:
                 task.cancel()
@@ -151,9 +151,9 @@ class Stream:
             opened = await self._opening
             await self._sessions.close_session(opened.ref, (self._ending or GONE).code)
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except PeerGone:
             self._end(GONE)
         except Exception as error:
