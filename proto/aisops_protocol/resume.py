@@ -46,17 +46,16 @@ def resume(hello: Hello, known: Mapping[bytes, int]) -> Resume:
 
 
 def watermarks(hello: Hello, seq: int) -> dict[bytes, int]:
-    """What Core has of every epoch once it has committed up to `seq` in this Hello's session.
+    """What Core has of every epoch's history once it has committed up to `seq` in this Hello's session.
 
-    The current epoch is always in it. Earlier ones are raised to their share, so that a later rollback to them does not
-    store their rows twice. Core keeps the higher of these and what it has, except for the current epoch (see `resume`:
-    a Runner that went back in time without a new opening may rightly lower it).
+    Earlier epochs are raised to their share, so that a later rollback to them does not store their rows twice. For them
+    Core keeps the higher of this and what it has; for the current epoch it writes this (a machine restored with its
+    memory goes back in time without a new opening, and `resume` then rightly answers with less).
+    Once `seq` is at or above `epoch_start_seq` the earlier shares no longer change: only the current one needs writing.
     """
     shares = {hello.queue_epoch: seq}
     end = hello.epoch_start_seq - 1
     for epoch in reversed(hello.previous_epochs):
-        share = min(seq, end)
-        if share >= epoch.start_seq:
-            shares[epoch.epoch] = share
+        shares[epoch.epoch] = min(seq, end)
         end = min(end, epoch.start_seq - 1)
     return shares

@@ -42,6 +42,10 @@ class Party:
             raise RemoteProtocolError(Code.UNEXPECTED_MESSAGE, f"got a {step.value} while {self.state.value}")
         self.state = target
 
+    def _fail(self) -> None:
+        """Move by a failure, whoever's it is."""
+        self.state = following(self.state, Step.FAILURE) or self.state
+
     def _check_identity(self, frame: RunnerFrame | CoreFrame) -> None:
         """Every frame must be from the tenant and Runner of this session, and of this very session once it has an id.
 

@@ -132,7 +132,8 @@ class RunnerSession(Party):
         if self.state in {State.OPEN, State.DRAINING}:
             self._send_step(Step.RUNNER_GOODBYE)
             self._last = m.RunnerEnvelope(m.RunnerGoodbye(reason, tuple(unfinished)))
-        self.state = State.CLOSED
+        else:
+            self._fail()
 
     def heartbeat_due(self, now: float) -> bool:
         """True when a Heartbeat should be sent: at once after Welcome and after a Ping, then every interval."""
@@ -164,7 +165,7 @@ class RunnerSession(Party):
             try:
                 self._check_silence(now)
             except RemoteProtocolError:
-                self.state = State.CLOSED
+                self._fail()
                 raise
         return []
 
@@ -197,7 +198,7 @@ class RunnerSession(Party):
             if self.session_id != frame.session_id:
                 raise RemoteProtocolError(Code.IDENTITY_MISMATCH, "a frame names another session")
         except RemoteProtocolError:
-            self.state = State.CLOSED
+            self._fail()
             raise
         return found
 
@@ -214,7 +215,7 @@ class RunnerSession(Party):
 
     def _is_repeated(self, envelope: m.CoreEnvelope) -> bool:
         """Count what Core numbers. Raises RemoteProtocolError SEQ_GAP when something is missing."""
-        if self.state is State.GREETING and envelope.core_seq == 0:
+        if not self.session_id and envelope.core_seq == 0 and type(envelope.body) is not m.Welcome:
             return False
         if 0 < envelope.core_seq <= self._core_seq:
             return True

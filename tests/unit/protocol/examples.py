@@ -22,7 +22,7 @@ CAPABILITY = m.Capability(
 )
 HELD = m.HeldJob("job-1", LEASE, 2, m.JobPhase.STARTED)
 STATS = m.QueueStats(messages=3, bytes=900, dropped=1, quarantined=2)
-ERROR = m.JobError("rate_limited", "try later", True, True, 1500, b'[{"path":"/x","message":"y"}]')  # noqa: FBT003
+ERROR = m.JobError("rate_limited", "try later", True, True, 1500, b'[{"path":"/x","message":"y"}]')
 EXECUTION = m.ExecutionInfo("aisops-plugin-slack", "0.1.0", 4711, 2, CLOCK, 350)
 ACK = m.Ack(EPOCH, 41, 128, 524_288)
 OFFER = m.CredentialOffer("offer-1", "runner_token", b"new", 3)
