@@ -40,7 +40,7 @@ METADATA: tuple[Network, ...] = tuple(
 )
 PRIVATE: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "64:ff9b:1::/48")
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
@@ -49,6 +49,7 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\<>\"{}|^`]")
 _ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c|00|25)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]+)(:[0-9]{1,5})?", re.ASCII)
 _METHOD = re.compile(r"[A-Z]{1,16}", re.ASCII)
 
 
@@ -169,8 +170,8 @@ def parse_target(url: str) -> Target:
         raise PolicyDenied("the URL must begin with http:// or https://")
     if "@" in parts.netloc:
         raise PolicyDenied("the URL must not hold a user name or password; use a header")
-    if port == 0 or parts.netloc.endswith(":"):
-        raise PolicyDenied("the URL's port is not a number from 1 to 65535")
+    if port == 0 or not _AUTHORITY.fullmatch(parts.netloc):
+        raise PolicyDenied("the URL's host and port are not host or host:port")
     path = parts.path or "/"
     if any(unquote(segment) in (".", "..") for segment in path.split("/")):
         raise PolicyDenied("the URL's path must not hold . or .. segments")
@@ -266,7 +267,11 @@ def next_hop(method: str, status: int, location: str, came_from: Target) -> Hop 
     """
     if status not in REDIRECTS or not location:
         return None
-    target = parse_target(urljoin(came_from.url, location.partition("#")[0]))
+    try:
+        url = urljoin(came_from.url, location.partition("#")[0])
+    except ValueError as error:
+        raise PolicyDenied(f"{came_from.host} redirects to what is no URL: {error}") from None
+    target = parse_target(url)
     if came_from.scheme == "https" and target.scheme == "http":
         raise PolicyDenied(f"{came_from.host} redirects from https to http ({target.host})")
     becomes_get = status == 303 or (status in (301, 302) and method == "POST")

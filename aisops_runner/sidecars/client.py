@@ -26,6 +26,10 @@ from aisops_runner.sidecars.answers import ANSWER_BYTES, bad_answer, read_answer
 CONNECT_S = 2.0
 HEALTH_S = 2.0
 SMALL_BYTES = 64 * 1024
+UNREACHABLE = "sidecar_unreachable"
+DIED = "sidecar_died"
+GONE_CODES = frozenset({UNREACHABLE, DIED})
+"""Errors after which the process has probably ended."""
 
 
 class SidecarClient:
@@ -89,7 +93,7 @@ class SidecarClient:
         except TimeoutError:
             if phase.sent:
                 return CallError("timeout", f"no answer within {timeout_s:g} s", ambiguous=True)
-            return CallError("sidecar_unreachable", "the sidecar did not take the connection in time", retryable=True)
+            return CallError(UNREACHABLE, "the sidecar did not take the connection in time", retryable=True)
         except _Unusable as error:
             return bad_answer(str(error), ambiguous=not 400 <= error.status < 500)
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -188,9 +192,9 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
 def _transport_error(error: Exception, *, sent: bool) -> CallError:
     name = type(error).__name__
     if not sent:
-        return CallError("sidecar_unreachable", f"the sidecar cannot be reached ({name})", retryable=True)
+        return CallError(UNREACHABLE, f"the sidecar cannot be reached ({name})", retryable=True)
     if isinstance(error, (aiohttp.ServerDisconnectedError, ConnectionError, aiohttp.ClientOSError)):
-        return CallError("sidecar_died", "the sidecar went away before it answered", ambiguous=True)
+        return CallError(DIED, "the sidecar went away before it answered", ambiguous=True)
     return bad_answer(f"not HTTP ({name})", ambiguous=True)
 
 

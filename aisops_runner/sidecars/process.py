@@ -123,6 +123,11 @@ class SidecarProcess:
         """Log lines beyond the rate limit, counted and not read."""
         return sum(reader.lines_dropped for reader in self._readers)
 
+    async def wait_exit(self, timeout_s: float) -> None:
+        """Wait for the exit at most so many seconds, and let whoever watches it act first."""
+        if self._child is not None and await self._child.wait(timeout_s):
+            await asyncio.sleep(0)
+
     def exit_reason(self) -> str:
         """One line for people about an exit that nobody asked for."""
         code = self.exited.result() if self.exited.done() else 0

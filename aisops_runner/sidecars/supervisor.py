@@ -17,11 +17,12 @@ from aisops_runner.adapters.calls import Call, CallError, Outcome
 from aisops_runner.clock import Clock
 from aisops_runner.errors import RunnerError, SidecarStartFailed
 from aisops_runner.sidecars.admission import Admission
-from aisops_runner.sidecars.client import SidecarClient
+from aisops_runner.sidecars.client import GONE_CODES, SidecarClient
 from aisops_runner.sidecars.process import SidecarProcess, SidecarSpec, start_sidecar
 from aisops_runner.sidecars.restart import Lifecycle, State
 from aisops_runner.sidecars.settings import SupervisorSettings
 
+NOTICE_S = 0.2
 IDLE_DRAIN_S = 8.0  # with no call in flight only the plugin's own on_stop takes time
 
 _log = structlog.get_logger("aisops_runner.sidecars")
@@ -123,6 +124,8 @@ class Supervisor:
             except asyncio.CancelledError:
                 self._errand(running.client.cancel(call.job_id))
                 raise
+            if isinstance(result, CallError) and result.code in GONE_CODES:
+                await running.process.wait_exit(NOTICE_S)  # so that the next call does not meet the same dead process
             return self._outcome(result, running.process.pid)
         finally:
             self._jobs[call.job_id] -= 1
