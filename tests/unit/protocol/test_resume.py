@@ -1,0 +1,66 @@
+"""Where the durable lane goes on, case by case (the pair test asks the same of random histories)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aisops_protocol import messages as m
+from aisops_protocol.resume import Resume, resume, watermarks
+from tests.unit.protocol.spec import message
+
+A, B, C, D = (bytes([n]) * 16 for n in range(1, 5))
+
+
+def hello(start: int, next_seq: int, oldest: int, *previous: tuple[bytes, int]) -> m.Hello:
+    epochs = tuple(m.EpochStart(*each) for each in previous)
+    return m.Hello(1, 1, A, "", "", "", "", 0, D, start, next_seq, oldest, A, epochs)
+
+
+@pytest.mark.parametrize(
+    ("why", "greeting", "known", "expected"),
+    [
+        ("a new Runner", hello(1, 1, 1), {}, Resume(0)),
+        ("a Runner Core has never seen, with rows", hello(1, 9, 1), {}, Resume(0)),
+        ("unknown to Core, rows deleted long ago", hello(20, 25, 12), {}, Resume(11)),
+        ("a reconnect", hello(1, 9, 4), {D: 5}, Resume(5)),
+        ("a restart", hello(9, 12, 4, (A, 1)), {A: 5}, Resume(5)),
+        ("a restart, everything acknowledged", hello(9, 9, 9, (A, 1)), {A: 8}, Resume(8)),
+        ("the newest known epoch counts", hello(9, 12, 4, (A, 1), (B, 5)), {A: 3, B: 6}, Resume(6)),
+        ("two openings offline", hello(9, 12, 4, (A, 1), (B, 7), (C, 8)), {A: 5}, Resume(5)),
+        ("rolled back: numbers given again are not swallowed", hello(9, 12, 4, (A, 1)), {A: 500}, Resume(8)),
+        ("rolled back twice", hello(9, 12, 4, (A, 1), (B, 6)), {A: 500}, Resume(5)),
+        ("rolled back, the lost epoch is known", hello(9, 12, 4, (A, 1)), {A: 5, C: 500}, Resume(5)),
+        ("restored with its memory: bounded by its numbers", hello(1, 9, 4), {D: 500}, Resume(8)),
+        ("Core restored: what the Runner deleted is gone", hello(9, 12, 7, (A, 1)), {A: 3}, Resume(6, (4, 6))),
+        ("Core restored, all of the Runner's deleted", hello(1, 9, 9), {D: 2}, Resume(8, (3, 8))),
+    ],
+)
+def test_resume(why: str, greeting: m.Hello, known: dict[bytes, int], expected: Resume) -> None:
+    assert resume(greeting, known) == expected
+
+
+@given(message(m.Hello), st.data())
+def test_whatever_a_hello_and_core_say_the_answer_is_within_what_the_runner_has(
+    greeting: m.Hello, data: st.DataObject
+) -> None:
+    epochs = [greeting.queue_epoch, *(each.epoch for each in greeting.previous_epochs)]
+    known = data.draw(st.dictionaries(st.sampled_from(epochs), st.integers(0, 2**63 - 1)))
+    found = resume(greeting, known)
+    assert greeting.oldest_unacked_seq - 1 <= found.seq < greeting.next_seq
+    if found.gap:
+        assert found.gap[0] <= found.gap[1] == found.seq
+
+
+def test_a_commit_is_credited_to_every_epoch_up_to_where_the_next_one_began() -> None:
+    greeting = hello(9, 20, 1, (A, 1), (B, 5))
+    assert watermarks(greeting, 3) == {A: 3, B: 3, D: 3}
+    assert watermarks(greeting, 6) == {A: 4, B: 6, D: 6}
+    assert watermarks(greeting, 15) == {A: 4, B: 8, D: 15}
+
+
+def test_rows_credited_to_an_earlier_epoch_are_not_sent_again_after_a_rollback_to_it() -> None:
+    known = watermarks(hello(9, 12, 5, (A, 1)), 11)
+    rolled_back = hello(9, 9, 5, (A, 1))
+    assert resume(rolled_back, {A: known[A]}) == Resume(8)
