@@ -88,7 +88,7 @@ def _unfenced(connection: Connection, market: Market, claims: Claims) -> dict[st
         .where(runners.c.tenant_id == market.tenant_id, runners.c.runner_id.in_(names))
         .with_for_update(read=True)
     )
-    epochs = {runner_id: epoch for runner_id, epoch in connection.execute(query)}
+    epochs = {row.runner_id: row.session_epoch for row in connection.execute(query)}
     live: dict[str, Capacity] = {}
     for capacity in market.capacities:
         if epochs.get(capacity.ref.runner_id) == capacity.ref.session_epoch:

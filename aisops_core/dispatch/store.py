@@ -105,19 +105,20 @@ def drop_chunks(connection: Connection, records: Iterable[JobRecord]) -> None:
 
 
 def load(
-    connection: Connection, tenant_id: str, job_ids: Collection[str], *, with_input: bool = False
+    connection: Connection,
+    tenant_id: str,
+    job_ids: Collection[str],
+    *,
+    with_input: bool = False,
+    lock: bool = True,
 ) -> dict[str, JobRecord]:
-    """The jobs of these ids that exist in the tenant, locked for this transaction where the engine locks rows."""
+    """The jobs of these ids that exist in the tenant; locked for this transaction where the engine locks rows."""
     columns = _ALL if with_input else _WITHOUT_BODIES
     wanted = list(job_ids)
     found: dict[str, JobRecord] = {}
     for start in range(0, len(wanted), _CHUNK):
-        query = (
-            select(*columns)
-            .where(jobs.c.tenant_id == tenant_id, jobs.c.job_id.in_(wanted[start : start + _CHUNK]))
-            .with_for_update()
-        )
-        for row in connection.execute(query):
+        query = select(*columns).where(jobs.c.tenant_id == tenant_id, jobs.c.job_id.in_(wanted[start : start + _CHUNK]))
+        for row in connection.execute(query.with_for_update() if lock else query):
             job = _record(row)
             found[job.job_id] = job
     return found
@@ -158,13 +159,14 @@ def any_queued_on(connection: Connection, tenant_id: str, route: bytes) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
-def get(connection: Connection, tenant_id: str, job_id: str) -> JobRecord:
-    """One job, whole.
+def get(connection: Connection, tenant_id: str, job_id: str, *, lock: bool = False) -> JobRecord:
+    """One job, whole; locked for this transaction when asked.
 
     Raises:
         JobNotFound: This tenant has no such job.
     """
-    row = connection.execute(select(*_ALL).where(jobs.c.tenant_id == tenant_id, jobs.c.job_id == job_id)).first()
+    query = select(*_ALL).where(jobs.c.tenant_id == tenant_id, jobs.c.job_id == job_id)
+    row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise JobNotFound(job_id)
     return _record(row)

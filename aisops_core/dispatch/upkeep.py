@@ -77,7 +77,11 @@ def renew(
 
 def lease_again(connection: Connection, until_ms: int) -> int:
     """Let every lease last at least until then: after a start or a jump of the clock none has aged fairly."""
-    statement = update(jobs).where(jobs.c.lease_until_unix_ms < until_ms).values(lease_until_unix_ms=until_ms)
+    statement = (
+        update(jobs)
+        .where(jobs.c.lease_until_unix_ms.is_not(None), jobs.c.lease_until_unix_ms < until_ms)
+        .values(lease_until_unix_ms=until_ms)
+    )
     return connection.execute(statement).rowcount
 
 

@@ -19,6 +19,9 @@ from aisops_core.tenants.store import check_id, find
 from aisops_protocol.limits import LABEL_BYTES, LABELS
 from aisops_protocol.messages import EffectClass, QueueStats
 
+LOST_MS: Final = 45_000
+"""A Runner not heard of for so long counts as gone, whatever its row says."""
+
 
 def check_labels(labels: Mapping[str, str], path: str = "/labels") -> dict[str, str]:
     """The labels, when there are at most 64 and each key and value has 1 to 256 octets.
@@ -65,7 +68,7 @@ class RunnerStore:
         def unit(connection: Connection) -> None:
             if find(connection, tenant_id) is None:
                 raise TenantNotFound(tenant_id)
-            if _select(connection, tenant_id, runner_id):
+            if _select(connection, tenant_id, runner_id, now_ms):
                 raise AlreadyExists("Runner", runner_id)
             connection.execute(
                 insert(runners).values(
@@ -87,7 +90,8 @@ class RunnerStore:
         Raises:
             StorageUnavailable: The database could not serve.
         """
-        return await self._store.read(lambda connection: _select(connection, tenant_id, None))
+        now_ms = self._clock.unix_ms()
+        return await self._store.read(lambda connection: _select(connection, tenant_id, None, now_ms))
 
     async def get(self, tenant_id: str, runner_id: str) -> RunnerRecord:
         """One Runner.
@@ -96,7 +100,8 @@ class RunnerStore:
             RunnerNotFound: This tenant has no such Runner.
             StorageUnavailable: The database could not serve.
         """
-        found = await self._store.read(lambda connection: _select(connection, tenant_id, runner_id))
+        now_ms = self._clock.unix_ms()
+        found = await self._store.read(lambda connection: _select(connection, tenant_id, runner_id, now_ms))
         if not found:
             raise RunnerNotFound(runner_id)
         return found[0]
@@ -131,24 +136,24 @@ _RUNNER: Final = (
 )
 
 
-def _select(connection: Connection, tenant_id: str, runner_id: str | None) -> list[RunnerRecord]:
+def _select(connection: Connection, tenant_id: str, runner_id: str | None, now_ms: int) -> list[RunnerRecord]:
     query = select(*_RUNNER).where(runners.c.tenant_id == tenant_id).order_by(runners.c.runner_id)
     if runner_id is not None:
         query = query.where(runners.c.runner_id == runner_id)
     offers: dict[str, list[CapabilityRecord]] = {}
     for capability in offered(connection, tenant_id, runner_id):
         offers.setdefault(capability.runner_id, []).append(capability)
-    return [_record(row, offers.get(row.runner_id, ())) for row in connection.execute(query)]
+    return [_record(row, offers.get(row.runner_id, ()), now_ms) for row in connection.execute(query)]
 
 
-def _record(row: Any, offers: Sequence[CapabilityRecord]) -> RunnerRecord:
+def _record(row: Any, offers: Sequence[CapabilityRecord], now_ms: int) -> RunnerRecord:
     return RunnerRecord(
         tenant_id=row.tenant_id,
         runner_id=row.runner_id,
         labels=json.loads(row.labels_json),
         created_unix_ms=row.created_unix_ms,
         session_epoch=row.session_epoch,
-        connected=row.connected,
+        connected=row.connected and now_ms - row.last_seen_unix_ms < LOST_MS,
         last_seen_unix_ms=row.last_seen_unix_ms,
         agent_version=row.agent_version,
         os=row.os,
@@ -161,8 +166,25 @@ def _record(row: Any, offers: Sequence[CapabilityRecord]) -> RunnerRecord:
     )
 
 
-def offered(connection: Connection, tenant_id: str, runner_id: str | None = None) -> list[CapabilityRecord]:
-    """Capabilities of a tenant (or of one of its Runners), inside a transaction, by name and then newest first."""
+def labels_of(connection: Connection, tenant_id: str, runner_id: str) -> dict[str, str]:
+    """The labels of one Runner, inside a transaction; empty when there is no such Runner."""
+    query = select(runners.c.labels_json).where(runners.c.tenant_id == tenant_id, runners.c.runner_id == runner_id)
+    found = connection.execute(query).scalar()
+    labels: dict[str, str] = {} if found is None else json.loads(found)
+    return labels
+
+
+def offered(
+    connection: Connection, tenant_id: str, runner_id: str | None = None, *, capability: str | None = None
+) -> list[CapabilityRecord]:
+    """Capabilities of a tenant, inside a transaction, by name and then newest first.
+
+    Args:
+        connection: The transaction.
+        tenant_id: Whose.
+        runner_id: Only this Runner's.
+        capability: Only this one.
+    """
     c, s = capabilities.c, input_schemas.c
     query = (
         select(
@@ -184,6 +206,8 @@ def offered(connection: Connection, tenant_id: str, runner_id: str | None = None
     )
     if runner_id is not None:
         query = query.where(c.runner_id == runner_id)
+    if capability is not None:
+        query = query.where(c.name == capability)
     return [
         CapabilityRecord(name, plugin, version, EffectClass(effect), *rest)
         for name, plugin, version, effect, *rest in connection.execute(query)

@@ -1,0 +1,284 @@
+"""The dispatcher: what the doors call. Joins rules, store, sessions and pump; holds no rule of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from aisops_core.audit.log import append
+from aisops_core.audit.record import AuditEntry
+from aisops_core.clock import Clock
+from aisops_core.dispatch import admission, upkeep
+from aisops_core.dispatch import job as machine
+from aisops_core.dispatch import store as job_store
+from aisops_core.dispatch.catalog import Catalog
+from aisops_core.dispatch.inputs import InputSchemas
+from aisops_core.dispatch.job import JobRecord
+from aisops_core.dispatch.lease import LeaseTerms
+from aisops_core.dispatch.outlet import Outlet
+from aisops_core.dispatch.pump import Pump, Timekeeper
+from aisops_core.dispatch.reception import Reception
+from aisops_core.dispatch.records import JobFilter, LogLine, OpenedSession, Page, SessionRef, SubmitJob, TimelineEntry
+from aisops_core.dispatch.switchboard import Switchboard
+from aisops_core.errors import InputInvalid, UnknownCapability
+from aisops_core.storage.engine import Store
+from aisops_core.storage.gather import Gather
+from aisops_core.storage.meta import ensure_core_epoch
+from aisops_core.tenants.principal import Principal
+from aisops_protocol.messages import Heartbeat, Hello, JobCancel, RunnerEnvelope
+
+LARGE_INPUT_BYTES = 64 * 1024
+"""Inputs above this are parsed and checked off the event loop."""
+
+
+class Dispatcher:
+    """Jobs in, jobs out, results back.
+
+    Args:
+        store: The database, open.
+        clock: Wall and monotonic time.
+        random_bytes: A cryptographic source (lease, session and job ids).
+        terms: How long leases and grace last.
+        replica: This process's name, shown to Runners.
+        heartbeat_s: How often Runners are asked to beat, seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        random_bytes: Callable[[int], bytes],
+        terms: LeaseTerms | None = None,
+        replica: str = "core",
+        heartbeat_s: float = 15.0,
+    ) -> None:
+        self._store, self._clock, self._random_bytes = store, clock, random_bytes
+        self._terms = terms or LeaseTerms()
+        self._board = Switchboard()
+        self._catalog = Catalog(store, clock)
+        self._schemas = InputSchemas()
+        self._ids = admission.JobIds(clock, random_bytes)
+        self._admission: Gather[admission.Submission, admission.Admitted] = Gather(store, self._admit)
+        self._reception = Reception(
+            store,
+            clock,
+            self._board,
+            self._catalog,
+            self._schemas,
+            terms=self._terms,
+            random_bytes=random_bytes,
+            replica=replica,
+            heartbeat_s=heartbeat_s,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up the work left by the process before: leases get a full term again, waiting jobs are found.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        until_ms = self._terms.until(self._clock.unix_ms())
+        self._reception.core_epoch = await self._store.write(lambda c: ensure_core_epoch(c, self._random_bytes))
+        await self._store.write(lambda connection: upkeep.lease_again(connection, until_ms))
+        for tenant_id, demand in await self._store.read(upkeep.waiting_routes):
+            self._board.routes.add(tenant_id, demand)
+        self._board.due(self._clock.unix_ms())
+        pump = Pump(self._store, self._board, self._clock, self._terms, self._random_bytes)
+        timekeeper = Timekeeper(self._store, self._board, self._clock, self._terms)
+        self._tasks = [
+            asyncio.create_task(pump.run(), name="dispatch-pump"),
+            asyncio.create_task(timekeeper.run(), name="dispatch-timekeeper"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop giving out work. Jobs stay with their Runners; the next start finds them."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def connected(self) -> int:
+        """How many Runners are connected to this process."""
+        return len(self._board.sessions)
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self, principal: Principal, request: SubmitJob, idempotency_key: str | None = None
+    ) -> tuple[JobRecord, bool]:
+        """Store one job.
+
+        Returns:
+            The job and True; or the job an earlier request of the same key and content made, and False.
+
+        Raises:
+            Forbidden: The principal may not submit.
+            InvalidRequest: A field is malformed.
+            InputTooLarge: The input is above 1 MiB.
+            UnknownCapability: No Runner of the tenant has ever offered it.
+            InputInvalid: The input is not JSON or breaks the capability's schema.
+            IdempotencyMismatch: The key made a different job.
+            StorageUnavailable: The database could not serve.
+        """
+        admission.check_role(principal)
+        admission.check_request(request, idempotency_key)
+        try:
+            capability = await self._catalog.find(principal.tenant_id, request)
+            check = partial(self._schemas.check, capability.schema_digest, capability.input_schema, request.input)
+            if len(request.input) > LARGE_INPUT_BYTES:
+                await asyncio.to_thread(check)
+            else:
+                check()
+        except (UnknownCapability, InputInvalid):
+            # The Runner or its schema may have changed since the first request of this key was taken.
+            earlier = await self._earlier(principal.tenant_id, request, idempotency_key)
+            if earlier is None:
+                raise
+            return earlier
+        job, created = await self._admission.add(
+            admission.submission(
+                principal,
+                request,
+                capability,
+                job_id=self._ids.mint(),
+                idempotency_key=idempotency_key,
+                now_ms=self._clock.unix_ms(),
+            )
+        )
+        if created:
+            self._board.queued([job])
+        return job, created
+
+    def _admit(self, connection: Any, batch: Sequence[admission.Submission]) -> list[admission.Admitted | Exception]:
+        return admission.admit(connection, batch, self._clock.unix_ms())
+
+    async def _earlier(
+        self, tenant_id: str, request: SubmitJob, idempotency_key: str | None
+    ) -> tuple[JobRecord, bool] | None:
+        if idempotency_key is None:
+            return None
+        key = idempotency_key
+        found = await self._store.read(lambda c: job_store.by_idempotency_key(c, tenant_id, [key]))
+        if key not in found:
+            return None
+        answer = admission.repeated(found[key], admission.digest(request))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def get(self, tenant_id: str, job_id: str) -> JobRecord:
+        """One job, whole.
+
+        Raises:
+            JobNotFound: This tenant has no such job.
+            StorageUnavailable: The database could not serve.
+        """
+        return await self._store.read(lambda connection: job_store.get(connection, tenant_id, job_id))
+
+    async def list(
+        self, tenant_id: str, wanted: JobFilter, cursor: str | None = None, limit: int = 50
+    ) -> Page[JobRecord]:
+        """One page of jobs, newest first, without inputs and outputs.
+
+        Raises:
+            InvalidCursor: The cursor was not given out here.
+            StorageUnavailable: The database could not serve.
+        """
+        return await self._store.read(lambda c: job_store.list_jobs(c, tenant_id, wanted, cursor, limit))
+
+    async def logs(self, tenant_id: str, job_id: str, cursor: str | None = None, limit: int = 50) -> Page[LogLine]:
+        """One page of a job's log lines, oldest first.
+
+        Raises:
+            JobNotFound: This tenant has no such job.
+            InvalidCursor: The cursor was not given out here.
+            StorageUnavailable: The database could not serve.
+        """
+        return await self._store.read(lambda c: job_store.list_logs(c, tenant_id, job_id, cursor, limit))
+
+    async def timeline(self, tenant_id: str, job_id: str) -> tuple[TimelineEntry, ...]:
+        """Everything that happened to a job, oldest first.
+
+        Raises:
+            JobNotFound: This tenant has no such job.
+            StorageUnavailable: The database could not serve.
+        """
+        return await self._store.read(lambda connection: job_store.timeline(connection, tenant_id, job_id))
+
+    async def cancel(self, principal: Principal, job_id: str) -> JobRecord:
+        """Ask for a job to stop.
+
+        One that waits ends at once, a running one when its Runner has stopped it; one that has ended stays as it is.
+
+        Raises:
+            Forbidden: The principal may not cancel.
+            JobNotFound: This tenant has no such job.
+            StorageUnavailable: The database could not serve.
+        """
+        admission.check_role(principal)
+        tenant_id, now_ms = principal.tenant_id, self._clock.unix_ms()
+
+        def unit(connection: Any) -> tuple[JobRecord, bool]:
+            job = job_store.get(connection, tenant_id, job_id, lock=True)
+            changed = machine.request_cancel(job, now_ms)
+            if changed:
+                job_store.save(connection, [job])
+                entry = AuditEntry(tenant_id, principal.actor, "job.cancel", job_id, {"state": job.state.value})
+                append(connection, [entry], now_ms)
+            return job, changed
+
+        job, changed = await self._store.write(unit)
+        if changed and job.terminal:
+            self._board.ended([job])
+        elif changed and job.runner_id is not None and job.lease_id is not None:
+            session = self._board.sessions.of(tenant_id, job.runner_id)
+            if session is not None:
+                session.outlet.send(JobCancel(job_id, job.lease_id))
+        return job
+
+    async def wait(self, tenant_id: str, job_id: str, timeout_s: float) -> JobRecord:
+        """The job once it has ended, or as it is when the time (seconds) is over.
+
+        Raises:
+            JobNotFound: This tenant has no such job.
+            StorageUnavailable: The database could not serve.
+        """
+        future = self._board.waiters.add(tenant_id, job_id)
+        try:
+            job = await self.get(tenant_id, job_id)
+            if job.terminal or timeout_s <= 0:
+                return job
+            async with asyncio.timeout(timeout_s):
+                return replace(await future, input=job.input)
+        except TimeoutError:
+            return await self.get(tenant_id, job_id)
+        finally:
+            self._board.waiters.discard(tenant_id, job_id, future)
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    async def open_session(self, principal: Principal, hello: Hello, outlet: Outlet) -> OpenedSession:
+        """Admit a Runner; see `Reception.open`."""
+        return await self._reception.open(principal, hello, outlet)
+
+    async def deliver(
+        self, ref: SessionRef, queue_epoch: bytes, envelopes: Sequence[RunnerEnvelope], upto_seq: int
+    ) -> None:
+        """Take in durable messages; see `Reception.deliver`."""
+        await self._reception.deliver(ref, queue_epoch, envelopes, upto_seq)
+
+    async def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
+        """Record a heartbeat; see `Reception.heartbeat`."""
+        await self._reception.heartbeat(ref, heartbeat)
+
+    async def close_session(self, ref: SessionRef, reason: str) -> None:
+        """Forget a session; see `Reception.close`."""
+        await self._reception.close(ref, reason)

@@ -1,0 +1,174 @@
+"""The pump: woken when jobs wait or slots come free, it claims jobs in batches and sends what is durably leased.
+
+`Pump` gives out work; `Timekeeper` does what is due by the clock: lapsed leases, queue times, jobs sent but never
+accepted. Both sleep until something changes and hold no rule of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+import structlog
+
+from aisops_core.clock import Clock
+from aisops_core.dispatch import store as job_store
+from aisops_core.dispatch import upkeep
+from aisops_core.dispatch.claims import Claims, claim, message
+from aisops_core.dispatch.job import JobRecord, JobState
+from aisops_core.dispatch.lease import LeaseTerms, clock_jumped
+from aisops_core.dispatch.sessions import LiveSession
+from aisops_core.dispatch.switchboard import Switchboard
+from aisops_core.storage.engine import Store
+from aisops_protocol.messages import JobCancel
+
+RETRY_S: Final = 1.0
+"""Pause after a failure of the database before trying again."""
+LOOK_S: Final = 60.0
+"""The clock is compared with the monotonic one at least this often."""
+log = structlog.get_logger(__name__)
+
+
+class Pump:
+    """Gives waiting jobs to sessions with free slots."""
+
+    def __init__(
+        self, store: Store, board: Switchboard, clock: Clock, terms: LeaseTerms, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self._store, self._board, self._clock = store, board, clock
+        self._terms, self._random_bytes = terms, random_bytes
+
+    async def run(self) -> None:
+        """Pump until cancelled."""
+        while True:
+            await self._board.work.wait()
+            self._board.work.clear()
+            await _surviving(self._give_all(), self._board.work.set)
+
+    async def _give_all(self) -> None:
+        """Claim until nothing fits any more."""
+        while markets := self._board.markets():
+            mark, now_ms = self._board.routes.mark(), self._clock.unix_ms()
+            claims = await self._store.write(
+                lambda connection, markets=markets, now_ms=now_ms: claim(  # type: ignore[misc]
+                    connection, markets, terms=self._terms, now_ms=now_ms, random_bytes=self._random_bytes
+                )
+            )
+            self._send(claims)
+            self._board.routes.drop(claims.emptied, mark)
+            if not (claims.given or claims.emptied or claims.fenced):
+                return
+
+    def _send(self, claims: Claims) -> None:
+        now = self._clock.monotonic()
+        by_session: dict[int, tuple[LiveSession, list[JobRecord]]] = {}
+        for job, ref in claims.given:
+            session = self._board.sessions.find(ref)
+            if session is not None and job.lease_id is not None:
+                session.give(job.lease_id, job.job_id, now)
+                by_session.setdefault(id(session), (session, []))[1].append(job)
+            # A session that closed meanwhile keeps the lease: its Runner's next Hello settles it.
+            if job.lease_until_unix_ms is not None:
+                self._board.due(job.lease_until_unix_ms + self._terms.grace_ms)
+        for session, jobs in by_session.values():
+            session.outlet.send(*[message(job, self._terms) for job in jobs])
+        if by_session:
+            self._board.timing.set()
+        for ref in claims.fenced:
+            fenced = self._board.sessions.remove(ref)
+            if fenced is not None:
+                fenced.outlet.close("SUPERSEDED", "A newer session of this Runner has taken over.")
+
+
+class Timekeeper:
+    """Does what is due by the clock."""
+
+    def __init__(self, store: Store, board: Switchboard, clock: Clock, terms: LeaseTerms) -> None:
+        self._store, self._board, self._clock, self._terms = store, board, clock, terms
+        self._seen = (clock.unix_ms(), clock.monotonic())
+
+    async def run(self) -> None:
+        """Keep time until cancelled."""
+        while True:
+            self._board.timing.clear()
+            await _surviving(self._do_what_is_due(), self._board.timing.set)
+            try:
+                async with asyncio.timeout(self._pause_s()):
+                    await self._board.timing.wait()
+            except TimeoutError:
+                continue
+
+    async def _do_what_is_due(self) -> None:
+        now_ms, now = self._clock.unix_ms(), self._clock.monotonic()
+        seen_ms, seen = self._seen
+        self._seen = (now_ms, now)
+        if clock_jumped(now_ms - seen_ms, now - seen):
+            log.warning("the clock was set forward; leases begin anew", by_ms=now_ms - seen_ms)
+            until_ms = self._terms.until(now_ms)
+            await self._store.write(lambda connection: upkeep.lease_again(connection, until_ms))
+        due = self._board.next_due_unix_ms
+        while due is not None and due <= now_ms:
+            due = await self._sweep(now_ms)
+        await self._redeliver(now)
+
+    async def _sweep(self, now_ms: int) -> int | None:
+        board = self._board
+        board.next_due_unix_ms = None
+        try:
+            swept = await self._store.write(lambda connection: upkeep.sweep(connection, now_ms, self._terms))
+        except BaseException:
+            board.due(now_ms)
+            raise
+        for tenant_id, runner_id, lease_id in swept.lost:
+            session = board.sessions.of(tenant_id, runner_id)
+            if session is not None and lease_id in session.leases:
+                session.outlet.send(JobCancel(session.leases[lease_id], lease_id))
+                session.freed([lease_id])
+        board.ended(swept.ended)
+        board.queued(swept.requeued)
+        if swept.next_due_unix_ms is not None:
+            board.due(swept.next_due_unix_ms)
+        return board.next_due_unix_ms
+
+    async def _redeliver(self, now: float) -> None:
+        for session in self._board.sessions.all():
+            late = session.overdue(now, self._terms.accept_s)
+            if late:
+                job_ids = [session.leases[lease_id] for lease_id in late if lease_id in session.leases]
+                tenant_id = session.ref.tenant_id
+                found = await self._store.read(
+                    lambda connection, t=tenant_id, ids=job_ids: job_store.load(  # type: ignore[misc]
+                        connection, t, ids, with_input=True, lock=False
+                    )
+                )
+                send_again(session, found.values(), late, self._terms)
+
+    def _pause_s(self) -> float:
+        pauses = [LOOK_S]
+        if self._board.next_due_unix_ms is not None:
+            pauses.append((self._board.next_due_unix_ms - self._clock.unix_ms()) / 1000)
+        now = self._clock.monotonic()
+        for session in self._board.sessions.all():
+            overdue = session.next_overdue(self._terms.accept_s)
+            if overdue is not None:
+                pauses.append(overdue - now)
+        return max(0.0, min(pauses))
+
+
+def send_again(session: LiveSession, jobs: Iterable[JobRecord], leases: Iterable[bytes], terms: LeaseTerms) -> None:
+    """Send leased jobs once more under the lease they have."""
+    wanted = set(leases)
+    session.outlet.send(
+        *[message(job, terms) for job in jobs if job.state is JobState.LEASED and job.lease_id in wanted]
+    )
+
+
+async def _surviving(work: Coroutine[Any, Any, None], again: Callable[[], None]) -> None:
+    """Run a round; a failure is logged, and after a pause the round is due again."""
+    try:
+        await work
+    except Exception:
+        log.exception("dispatch round failed; trying again", pause_s=RETRY_S)
+        await asyncio.sleep(RETRY_S)
+        again()

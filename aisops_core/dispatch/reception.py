@@ -1,0 +1,246 @@
+"""The reception: opens, feeds and closes Runner sessions, and sets in motion what their messages lead to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import structlog
+
+from aisops_core.clock import Clock
+from aisops_core.dispatch import opening, upkeep
+from aisops_core.dispatch.catalog import Catalog
+from aisops_core.dispatch.ingest import ingest
+from aisops_core.dispatch.inputs import InputSchemas
+from aisops_core.dispatch.lease import LeaseTerms
+from aisops_core.dispatch.opening import Opened, Opening, digest_of
+from aisops_core.dispatch.outlet import Outlet
+from aisops_core.dispatch.pump import send_again
+from aisops_core.dispatch.records import OpenedSession, SessionRef
+from aisops_core.dispatch.sessions import PING_S, LiveSession, may_replace
+from aisops_core.dispatch.switchboard import Switchboard
+from aisops_core.errors import Fenced, SessionRefused
+from aisops_core.storage.engine import Store
+from aisops_core.tenants.principal import Principal
+from aisops_protocol.errors import Refusal
+from aisops_protocol.limits import PROTOCOL_MAX, PROTOCOL_MIN, TOKEN_BYTES
+from aisops_protocol.messages import Ack, Capability, EffectClass, Heartbeat, Hello, JobCancel, RunnerEnvelope, Welcome
+
+SUPERSEDED: Final = "SUPERSEDED"
+DUPLICATE_RETRY_MS: Final = 60_000
+log = structlog.get_logger(__name__)
+
+
+class Reception:
+    """Sessions from Hello to close. `core_epoch` is set before the first session opens."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        board: Switchboard,
+        catalog: Catalog,
+        schemas: InputSchemas,
+        *,
+        terms: LeaseTerms,
+        random_bytes: Callable[[int], bytes],
+        replica: str,
+        heartbeat_s: float,
+        ping_s: float = PING_S,
+    ) -> None:
+        self._store, self._clock, self._board = store, clock, board
+        self._catalog, self._schemas = catalog, schemas
+        self._terms, self._random_bytes = terms, random_bytes
+        self._replica, self._heartbeat_s, self._ping_s = replica, heartbeat_s, ping_s
+        self._doors: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+        self.core_epoch = b""
+
+    async def open(self, principal: Principal, hello: Hello, outlet: Outlet) -> OpenedSession:
+        """Admit a Runner as its newest session; an older one of it is closed.
+
+        The caller sends the Welcome before anything the outlet is given.
+
+        Raises:
+            SessionRefused: Not enrolled, no common protocol version, or another machine already uses this identity.
+            StorageUnavailable: The database could not serve.
+        """
+        if principal.kind != "runner":
+            raise SessionRefused(Refusal.UNAUTHENTICATED.value, "Only a runner token opens a session.")
+        if hello.protocol_min > PROTOCOL_MAX or hello.protocol_max < PROTOCOL_MIN:
+            message = f"Core speaks protocol versions {PROTOCOL_MIN} to {PROTOCOL_MAX}."
+            raise SessionRefused(Refusal.PROTOCOL_UNSUPPORTED.value, message)
+        tenant_id, runner_id = principal.tenant_id, principal.subject_id
+        async with self._door(tenant_id, runner_id):
+            await self._rule_out_clone(tenant_id, runner_id, hello)
+            request = Opening(
+                tenant_id,
+                runner_id,
+                self._random_bytes(TOKEN_BYTES),
+                self.core_epoch,
+                hello,
+                await asyncio.to_thread(self._schema_problems, hello.capabilities),
+            )
+            now_ms = self._clock.unix_ms()
+            opened = await self._store.write(
+                lambda connection: opening.open_session(
+                    connection, request, terms=self._terms, now_ms=now_ms, random_bytes=self._random_bytes
+                )
+            )
+            return self._install(request, opened, outlet)
+
+    def _door(self, tenant_id: str, runner_id: str) -> AbstractAsyncContextManager[None]:
+        return _Door(self._doors, (tenant_id, runner_id))
+
+    async def _rule_out_clone(self, tenant_id: str, runner_id: str, hello: Hello) -> None:
+        old = self._board.sessions.of(tenant_id, runner_id)
+        if await may_replace(old, hello.instance_id, self._clock.monotonic(), ping_s=self._ping_s):
+            return
+        log.warning("a second machine uses this Runner's identity", tenant_id=tenant_id, runner_id=runner_id)
+        raise SessionRefused(
+            Refusal.DUPLICATE_INSTANCE.value,
+            f"Another machine is connected as Runner {runner_id!r}.",
+            retry_after_ms=DUPLICATE_RETRY_MS,
+        )
+
+    def _schema_problems(self, capabilities: Sequence[Capability]) -> dict[bytes, str]:
+        problems = {digest_of(c): self._schemas.problem(digest_of(c), c.input_schema) for c in capabilities}
+        return {digest: problem for digest, problem in problems.items() if problem}
+
+    def _install(self, request: Opening, opened: Opened, outlet: Outlet) -> OpenedSession:
+        """No await from the commit to the return: nothing can be sent before the caller has the Welcome."""
+        hello, now = request.hello, self._clock.monotonic()
+        ref = SessionRef(request.tenant_id, request.runner_id, request.session_id, opened.session_epoch)
+        session = LiveSession(
+            ref=ref,
+            outlet=outlet,
+            instance_id=hello.instance_id,
+            journal_id=hello.journal_id,
+            capabilities={c.name: c.effect_class or EffectClass.AT_MOST_ONCE for c in hello.capabilities},
+            labels=opened.labels,
+            slots=hello.job_slots,
+            heard=now,
+            leases={lease_id: job_id for lease_id, (job_id, _) in opened.leases.items()},
+            unaccepted={lease_id: now for lease_id, (_, accepted) in opened.leases.items() if not accepted},
+        )
+        replaced = self._board.sessions.install(session)
+        if replaced is not None:
+            replaced.outlet.close(SUPERSEDED, "A newer session of this Runner has taken over.")
+        self._catalog.forget(ref.tenant_id)
+        self._board.ended(opened.ended)
+        self._board.queued(opened.requeued)
+        send_again(session, opened.redeliver, opened.leases, self._terms)
+        self._board.timing.set()
+        return OpenedSession(ref, self._welcome(request, opened))
+
+    def _welcome(self, request: Opening, opened: Opened) -> Welcome:
+        return Welcome(
+            session_id=request.session_id,
+            session_epoch=opened.session_epoch,
+            core_epoch=self.core_epoch,
+            core_replica=self._replica,
+            protocol=min(request.hello.protocol_max, PROTOCOL_MAX),
+            clock_unix_ms=self._clock.unix_ms(),
+            ack_watermark=Ack(request.hello.queue_epoch, opened.lane.seq),
+            heartbeat_interval_ms=round(self._heartbeat_s * 1000),
+            lease_ms=self._terms.lease_ms,
+            job_verdicts=tuple(opened.verdicts),
+        )
+
+    async def deliver(
+        self, ref: SessionRef, queue_epoch: bytes, envelopes: Sequence[RunnerEnvelope], upto_seq: int
+    ) -> None:
+        """Commit durable messages with their watermark, then tell whoever waits for what they brought.
+
+        Raises:
+            Fenced: A newer session has taken over; nothing was stored.
+            StorageUnavailable: The database could not serve; nothing may be acknowledged.
+        """
+        self._hear(ref)
+        now_ms = self._clock.unix_ms()
+        outcome = await self._store.write(
+            lambda connection: ingest(connection, ref, queue_epoch, envelopes, upto_seq=upto_seq, now_ms=now_ms)
+        )
+        self._board.ended(outcome.ended)
+        if outcome.requeued:
+            self._board.queued(outcome.requeued)
+        if outcome.withdrawn:
+            self._catalog.forget(ref.tenant_id)
+        session = self._board.sessions.find(ref)
+        if session is None:
+            return
+        session.accepted(outcome.accepted)
+        for capability in outcome.withdrawn:
+            session.capabilities.pop(capability, None)
+        for job_id, lease_id in outcome.stale:
+            session.outlet.send(JobCancel(job_id, lease_id))
+        if outcome.freed:
+            session.freed(outcome.freed)
+            self._board.work.set()
+
+    async def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
+        """Renew the leases a Runner lists and note that it lives.
+
+        Raises:
+            Fenced: A newer session has taken over.
+            StorageUnavailable: The database could not serve.
+        """
+        session = self._hear(ref)
+        if session is None:
+            raise Fenced(ref.runner_id)
+        session.beat(heartbeat)
+        if session.free_slots:
+            self._board.work.set()
+        now_ms = self._clock.unix_ms()
+        until_ms = self._terms.until(now_ms)
+        # Only leases that Core gave this session: a Runner cannot renew what it never had.
+        leases = [lease_id for lease_id in heartbeat.leases if lease_id in session.leases]
+        await self._store.write(
+            lambda connection: upkeep.renew(connection, ref, heartbeat, leases, until_ms=until_ms, now_ms=now_ms)
+        )
+
+    async def close(self, ref: SessionRef, reason: str) -> None:
+        """Forget a session; its jobs stay with the Runner until their leases lapse. Repeating it changes nothing.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        session = self._board.sessions.remove(ref)
+        if session is None:
+            return
+        log.info("session closed", tenant_id=ref.tenant_id, runner_id=ref.runner_id, reason=reason)
+        await self._store.write(lambda connection: opening.close_session(connection, ref))
+
+    def _hear(self, ref: SessionRef) -> LiveSession | None:
+        session = self._board.sessions.find(ref)
+        if session is not None:
+            session.hear(self._clock.monotonic())
+        return session
+
+
+class _Door(AbstractAsyncContextManager[None]):
+    """Lets the sessions of one Runner open one after the other; forgotten when nobody stands at it."""
+
+    def __init__(self, doors: dict[tuple[str, str], tuple[asyncio.Lock, int]], key: tuple[str, str]) -> None:
+        self._doors, self._key = doors, key
+
+    async def __aenter__(self) -> None:
+        lock, queue = self._doors.get(self._key, (asyncio.Lock(), 0))
+        self._doors[self._key] = (lock, queue + 1)
+        try:
+            await lock.acquire()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._doors[self._key][0].release()
+        self._leave()
+
+    def _leave(self) -> None:
+        lock, queue = self._doors[self._key]
+        if queue == 1:
+            del self._doors[self._key]
+        else:
+            self._doors[self._key] = (lock, queue - 1)

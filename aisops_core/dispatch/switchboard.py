@@ -1,0 +1,130 @@
+"""What this process knows in memory and who must be woken when it changes: sessions, routes with waiting jobs, waiters.
+
+Nothing here is the truth, which is in the database; losing it costs a read, never a job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+
+from aisops_core.dispatch.claims import Capacity, Market
+from aisops_core.dispatch.job import JobRecord
+from aisops_core.dispatch.matching import Demand, demand_of, refusal
+from aisops_core.dispatch.sessions import Sessions
+
+
+class Routes:
+    """Routes on which jobs may wait. A route is dropped when a claim finds it empty and nothing was added meanwhile."""
+
+    def __init__(self) -> None:
+        self._tenants: dict[str, dict[bytes, Demand]] = {}
+        self._added: dict[tuple[str, bytes], int] = {}
+        self._count = 0
+
+    def add(self, tenant_id: str, demand: Demand) -> None:
+        """Jobs wait here."""
+        self._note(tenant_id, demand.route, demand)
+
+    def add_job(self, record: JobRecord) -> None:
+        """This job waits."""
+        demand = self._tenants.get(record.tenant_id, {}).get(record.route)
+        if demand is None:
+            demand = demand_of(record.capability, record.labels_json, record.pinned_runner_id)
+        self._note(record.tenant_id, record.route, demand)
+
+    def _note(self, tenant_id: str, route: bytes, demand: Demand) -> None:
+        self._count += 1
+        self._tenants.setdefault(tenant_id, {})[route] = demand
+        self._added[tenant_id, route] = self._count
+
+    def mark(self) -> int:
+        """A point in time, for `drop`."""
+        return self._count
+
+    def drop(self, emptied: Iterable[tuple[str, bytes]], mark: int) -> None:
+        """Forget routes found empty, but not those where a job was added after `mark`."""
+        for tenant_id, route in emptied:
+            if self._added.get((tenant_id, route), 0) <= mark:
+                self._tenants.get(tenant_id, {}).pop(route, None)
+                self._added.pop((tenant_id, route), None)
+
+    def of(self, tenant_id: str) -> Mapping[bytes, Demand]:
+        """The tenant's routes."""
+        return self._tenants.get(tenant_id, {})
+
+
+class Waiters:
+    """Who waits for which job to end."""
+
+    def __init__(self) -> None:
+        self._futures: dict[tuple[str, str], set[asyncio.Future[JobRecord]]] = {}
+
+    def add(self, tenant_id: str, job_id: str) -> asyncio.Future[JobRecord]:
+        """A future that gets the job's last record (without its input)."""
+        future: asyncio.Future[JobRecord] = asyncio.get_running_loop().create_future()
+        self._futures.setdefault((tenant_id, job_id), set()).add(future)
+        return future
+
+    def discard(self, tenant_id: str, job_id: str, future: asyncio.Future[JobRecord]) -> None:
+        """Nobody waits on this future any more."""
+        waiting = self._futures.get((tenant_id, job_id))
+        if waiting is not None:
+            waiting.discard(future)
+            if not waiting:
+                del self._futures[tenant_id, job_id]
+
+    def tell(self, records: Iterable[JobRecord]) -> None:
+        """These jobs have ended."""
+        for record in records:
+            for future in self._futures.pop((record.tenant_id, record.job_id), ()):
+                if not future.done():
+                    future.set_result(record)
+
+
+class Switchboard:
+    """Joins what is known in memory, and wakes the pump and the timekeeper when it changes."""
+
+    def __init__(self) -> None:
+        self.sessions = Sessions()
+        self.routes = Routes()
+        self.waiters = Waiters()
+        self.work = asyncio.Event()
+        self.timing = asyncio.Event()
+        self.next_due_unix_ms: int | None = None
+
+    def queued(self, records: Iterable[JobRecord]) -> None:
+        """Jobs wait for a Runner."""
+        for record in records:
+            self.routes.add_job(record)
+            self.due(record.queue_expires_unix_ms)
+            if record.not_before_unix_ms:
+                self.due(record.not_before_unix_ms)
+        self.work.set()
+
+    def ended(self, records: Sequence[JobRecord]) -> None:
+        """Jobs have ended."""
+        self.waiters.tell(records)
+
+    def due(self, at_unix_ms: int) -> None:
+        """Something is to be looked at then (wall clock, ms)."""
+        if self.next_due_unix_ms is None or at_unix_ms < self.next_due_unix_ms:
+            self.next_due_unix_ms = at_unix_ms
+            self.timing.set()
+
+    def markets(self) -> list[Market]:
+        """Tenants that have both a route with waiting jobs and a session with room for it."""
+        by_tenant: dict[str, list[Capacity]] = {}
+        for session in self.sessions.all():
+            if session.free_slots and not session.draining:
+                by_tenant.setdefault(session.ref.tenant_id, []).append(session.capacity())
+        markets = []
+        for tenant_id, capacities in by_tenant.items():
+            routes = {
+                route: demand
+                for route, demand in self.routes.of(tenant_id).items()
+                if any(refusal(demand, capacity.offer) is None for capacity in capacities)
+            }
+            if routes:
+                markets.append(Market(tenant_id, capacities, routes))
+        return markets
