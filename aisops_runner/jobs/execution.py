@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -109,7 +109,7 @@ class Executions:
 
     # --- what Core says -----------------------------------------------------------------------------------------------
 
-    def received(self, job: Job, offered: Collection[str], now: float) -> list[Command]:
+    def received(self, job: Job, offered: Container[str], now: float) -> list[Command]:
         """A job arrived.
 
         Args:
@@ -287,7 +287,7 @@ class Executions:
 
     # --- rules --------------------------------------------------------------------------------------------------------
 
-    def _refusal(self, job: Job, offered: Collection[str]) -> tuple[RejectReason, str] | None:
+    def _refusal(self, job: Job, offered: Container[str]) -> tuple[RejectReason, str] | None:
         if self._draining:
             return RejectReason.DRAINING, "the Runner is stopping"
         if self.intake is not Intake.OPEN:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Container, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -57,7 +57,7 @@ class Executor:
     Args:
         outbox: Where results and the journal live.
         host: Runs the calls.
-        offered: Returns the names of the capabilities on offer now.
+        offered: Knows the names of the capabilities on offer now.
         tenant_id: Given to every call.
         runner_id: Given to every call.
         slots: Calls at the same time.
@@ -70,7 +70,7 @@ class Executor:
         outbox: Outbox,
         host: Host,
         *,
-        offered: Callable[[], Collection[str]],
+        offered: Container[str],
         tenant_id: str,
         runner_id: str,
         slots: int,
@@ -98,7 +98,7 @@ class Executor:
     def deliver(self, job: Job) -> None:
         """A job arrived; returns at once."""
         self._machine.intake = _INTAKE[self._outbox.pressure()]
-        self._apply(self._machine.received(job, self._offered(), self._clock.monotonic()))
+        self._apply(self._machine.received(job, self._offered, self._clock.monotonic()))
 
     def cancel(self, cancel: JobCancel) -> None:
         """Core wants a job stopped; returns at once."""

@@ -11,7 +11,7 @@ import contextlib
 import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import grpc
 import grpc.aio
@@ -142,9 +142,8 @@ class GrpcDialer:
         channel = self._channel()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                call = channel.stream_stream(METHOD_PATH, request_serializer=None, response_deserializer=None)(
-                    metadata=metadata
-                )
+                connect: Any = channel.stream_stream(METHOD_PATH)
+                call = connect(metadata=metadata)
                 await call.wait_for_connection()
         except TimeoutError:
             await channel.close()
@@ -155,7 +154,7 @@ class GrpcDialer:
         except BaseException:
             await channel.close()
             raise
-        return _GrpcStream(channel, cast("Any", call), self._endpoint.url)
+        return _GrpcStream(channel, call, self._endpoint.url)
 
     def _channel(self) -> grpc.aio.Channel:
         end = self._endpoint

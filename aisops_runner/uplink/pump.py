@@ -74,6 +74,7 @@ class Uplink:
         clock: Time.
         endpoint: Where Core is, for people.
         once: A refusal for good ends `run` instead of being tried again slowly.
+        beat_s: Seconds between beats noted while offline.
         draw: Random number in [0, 1).
     """
 
@@ -88,6 +89,7 @@ class Uplink:
         clock: Clock,
         endpoint: str,
         once: bool = False,
+        beat_s: float = HEARTBEAT_S,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._dial = dial
@@ -97,14 +99,14 @@ class Uplink:
         self._capabilities = capabilities
         self._clock = clock
         self._once = once
+        self._beat_s = beat_s
         self._draw = draw
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
-        self._retry_now = asyncio.Event()
+        self._stop = asyncio.Event()
         self._link: Link | None = None
         self._welcomed_at: float | None = None
         self._schedule = Schedule(draw)
-        self._stopping = False
         self.status = UplinkStatus(endpoint, since_unix_ms=clock.unix_ms())
         outbox.listen(self._outbox_moved)
 
@@ -114,20 +116,21 @@ class Uplink:
         Raises:
             RefusedForGood: With `once`, when Core will refuse again until somebody changes something.
         """
-        async with asyncio.TaskGroup() as group:
-            beats = group.create_task(self._beat_offline(), name="uplink-offline-beats")
-            while not self._stopping:
-                delay_s = await self._session()
-                if not self._stopping and delay_s > 0:
-                    await self._pause(delay_s)
+        beats = asyncio.create_task(self._beat_offline(), name="uplink-offline-beats")
+        try:
+            while not self._stop.is_set():
+                await self._pause(await self._session())
+        finally:
             beats.cancel()
-        self._enter(UplinkState.STOPPED)
+            await asyncio.gather(beats, return_exceptions=True)
+            self._enter(UplinkState.STOPPED)
 
     async def flush(self, timeout_s: float) -> bool:
         """Wait until Core has acknowledged everything in the outbox.
 
         Args:
-            timeout_s: Give up after so many seconds; what is left is sent after the next start.
+            timeout_s: Give up after so many seconds, or at once when there is no connection; what is left is kept and
+                sent after the next start.
 
         Returns:
             True when nothing is left.
@@ -135,7 +138,7 @@ class Uplink:
         try:
             async with asyncio.timeout(timeout_s):
                 while self._outbox.acked_seq < self._outbox.last_seq:
-                    if self.status.state is UplinkState.REFUSED:
+                    if self.status.state is not UplinkState.CONNECTED:
                         return False
                     self._progress.clear()
                     await self._progress.wait()
@@ -145,14 +148,13 @@ class Uplink:
 
     def goodbye(self, reason: str, unfinished: Sequence[str]) -> None:
         """End the session in order and `run` with it."""
-        self._stopping = True
-        self._retry_now.set()
+        self._stop.set()
         if self._link is not None:
             self._link.say_goodbye(reason, unfinished)
 
     def announce(self) -> None:
         """The capabilities have changed: greet Core again, so that it knows."""
-        if self._link is not None and not self._stopping:
+        if self._link is not None and not self._stop.is_set():
             self._link.say_goodbye("capabilities changed", ())
 
     # --- told by the link ---------------------------------------------------------------------------------------------
@@ -228,16 +230,18 @@ class Uplink:
         return delay_s
 
     async def _pause(self, delay_s: float) -> None:
+        if delay_s <= 0:
+            return
         try:
             async with asyncio.timeout(delay_s):
-                await self._retry_now.wait()
+                await self._stop.wait()
         except TimeoutError:
             return
 
     async def _beat_offline(self) -> None:
         """Note every beat that could not be sent, so that Core learns of the gap."""
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
+            await asyncio.sleep(self._beat_s)
             if self.status.state is UplinkState.CONNECTED:
                 continue
             beat = Heartbeat(
@@ -245,7 +249,7 @@ class Uplink:
                 free_slots=self._jobs.free_slots,
                 queue_stats=self._outbox.stats,
                 offline_beats=1,
-                offline_ms=int(HEARTBEAT_S * 1000),
+                offline_ms=int(self._beat_s * 1000),
             )
             try:
                 await self._outbox.note_offline(beat)
