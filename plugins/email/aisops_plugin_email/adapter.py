@@ -35,7 +35,9 @@ async def start(ctx: Context[EmailConfig]) -> None:
 
 @plugin.check
 async def check(ctx: Context[EmailConfig]) -> None:
-    """Connect to the server, secure the connection and log in."""
+    """Connect to the server, secure the connection and log in; nothing leaves in a dry run."""
+    if ctx.dry_run:
+        return
     client: SmtpClient = ctx.state.smtp
     await client.check(min(CHECK_TIMEOUT_S, ctx.config.timeout_s))
 

@@ -93,6 +93,7 @@ class SmtpClient:
         smtp = aiosmtplib.SMTP(
             hostname=config.host,
             port=config.port,
+            local_hostname=config.helo_name or None,
             use_tls=config.protection is Protection.IMPLICIT,
             start_tls=False,
             tls_context=None if config.protection is Protection.NONE else self._context,

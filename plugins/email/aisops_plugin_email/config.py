@@ -43,6 +43,12 @@ class EmailConfig(Config):
     ca_file: str = Field(
         "", alias="SMTP_CA_FILE", description="PEM file of authorities to trust instead of the system's"
     )
+    helo_name: str = Field(
+        "",
+        alias="SMTP_HELO_NAME",
+        pattern=r"^[A-Za-z0-9.:\[\]-]{0,255}$",
+        description="Name to greet the server with; empty asks the system, which may need its name service",
+    )
     default_subject: str = Field(
         "AIsOpsFlow notification",
         alias="SMTP_DEFAULT_SUBJECT",

@@ -59,7 +59,12 @@ async def stop(ctx: Context[KakaoConfig]) -> None:
 
 @plugin.check
 async def check(ctx: Context[KakaoConfig]) -> None:
-    """Get an access token from each account; a configured token is not tried, because only sending would show."""
+    """Get an access token from each account; a configured token is not tried, because only sending would show.
+
+    Nothing leaves in a dry run.
+    """
+    if ctx.dry_run:
+        return
     for client in ctx.state.clients.values():
         await client.token(ctx.config.timeout_s)
 

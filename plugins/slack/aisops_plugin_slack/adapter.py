@@ -30,7 +30,9 @@ async def stop(ctx: Context[SlackConfig]) -> None:
 
 @plugin.check
 async def check(ctx: Context[SlackConfig]) -> None:
-    """Ask Slack who the bot is."""
+    """Ask Slack who the bot is; nothing leaves in a dry run."""
+    if ctx.dry_run:
+        return
     client: SlackClient = ctx.state.slack
     try:
         await client.call("auth.test", {}, ctx.config.timeout_s)

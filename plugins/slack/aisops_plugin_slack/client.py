@@ -3,6 +3,7 @@
 import logging
 from typing import Any, NoReturn
 
+import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -56,6 +57,9 @@ class SlackClient:
                 answer = await self._web.api_call(method, json=arguments)
             except SlackApiError as error:
                 _refuse(error.response)
+            except (aiohttp.ClientError, OSError):
+                # For `attempt` to judge; some of them are ValueErrors too.
+                raise
             except (SlackClientError, AttributeError, ValueError):
                 # slack-sdk trips over bodies that are not Slack's, such as the page of a captive portal.
                 raise Ambiguous("the answer is not Slack's; the message may have been posted") from None

@@ -1,10 +1,13 @@
 """slack.send against the Slack stand-in, through the real sidecar server."""
 
+from contextlib import asynccontextmanager
+
 import aiohttp.web
 import pytest
 
 from aisops_plugin_sdk.testing import PluginTest
 from aisops_plugin_slack import plugin
+from demo.providers.certificate import make_loopback_tls
 from demo.providers.faults import Fault, FaultKind
 from demo.providers.slack import SlackStandIn
 
@@ -93,6 +96,16 @@ async def test_an_answer_that_is_not_slacks_is_ambiguous(slack, page, content_ty
     assert (answer.ambiguous, answer.retryable) == (True, False), answer.document
 
 
+async def test_an_untrusted_certificate_is_told_apart_and_nothing_is_sent(slack, tmp_path):
+    async def never(_request):
+        raise AssertionError("the request left")
+
+    tls = make_loopback_tls(tmp_path)
+    async with one_route_server(never, tls.context) as url, served(slack, SLACK_API_BASE_URL=f"{url}/api") as t:
+        answer = await t.invoke("slack.send", {"target": "#ops", "text": TEXT})
+    assert (answer.status, answer.code, answer.ambiguous) == (502, "certificate_untrusted", False)
+
+
 async def test_a_redirect_is_not_followed_with_the_token(slack):
     seen = []
 
@@ -144,20 +157,15 @@ async def test_input_outside_the_schema_is_refused_before_anything_is_sent(slack
     assert slack.calls == 0
 
 
-def one_route_server(handler):
-    """A server that answers every POST with `handler`; an async context manager giving its address."""
-    from contextlib import asynccontextmanager
-
-    @asynccontextmanager
-    async def running():
-        app = aiohttp.web.Application()
-        app.router.add_post("/{tail:.*}", handler)
-        runner = aiohttp.web.AppRunner(app, shutdown_timeout=0.2)
-        await runner.setup()
-        await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
-
-    return running()
+@asynccontextmanager
+async def one_route_server(handler, context=None):
+    """A server that answers every POST with `handler`; gives its address."""
+    app = aiohttp.web.Application()
+    app.router.add_post("/{tail:.*}", handler)
+    runner = aiohttp.web.AppRunner(app, shutdown_timeout=0.2)
+    await runner.setup()
+    await aiohttp.web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    try:
+        yield f"{'https' if context else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

@@ -32,7 +32,9 @@ async def stop(ctx: Context[TelegramConfig]) -> None:
 
 @plugin.check
 async def check(ctx: Context[TelegramConfig]) -> None:
-    """Ask Telegram who the bot is."""
+    """Ask Telegram who the bot is; nothing leaves in a dry run."""
+    if ctx.dry_run:
+        return
     client: TelegramClient = ctx.state.telegram
     try:
         await client.call("getMe", {}, ctx.config.timeout_s)

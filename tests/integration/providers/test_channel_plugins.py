@@ -1,6 +1,8 @@
 """What every channel plugin keeps, whatever its provider: /send, signatures, dry run, verdicts, silence on secrets."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -124,6 +126,14 @@ async def test_malformed_incomplete_and_oversized_bodies_are_refused_in_json(cha
     assert channel.provider.calls == 0
 
 
+@pytest.mark.parametrize("plugin_module", [f"aisops_plugin_{name}" for name in sorted(CHANNELS)])
+def test_a_plugin_brings_neither_the_runner_nor_core_nor_grpc(plugin_module):
+    program = f"import sys, {plugin_module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert plugin_module in loaded
+    assert not {"aisops_runner", "aisops_core", "aisops_protocol", "aisopsflow", "grpc"} & set(loaded)
+
+
 async def test_without_configuration_calls_are_refused_and_name_the_variables(channel):
     async with PluginTest(channel.plugin, env={}) as t:
         answer = await t.send(channel.common_body)
@@ -137,6 +147,12 @@ async def test_the_connection_check_reaches_the_provider(channel):
         answer = await t.get("/v1/config/check")
     assert answer.ok, answer.document
     assert channel.provider.calls == 0
+
+
+async def test_the_connection_check_of_a_dry_run_reaches_nobody(channel):
+    await channel.provider.stop()
+    async with channel.served(dry_run=True) as t:
+        assert (await t.get("/v1/config/check")).ok
 
 
 async def test_a_provider_that_cannot_be_reached_is_a_safe_retry(channel):
