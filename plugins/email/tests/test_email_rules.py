@@ -132,7 +132,7 @@ def test_more_than_fifty_recipients_are_refused():
     assert len(built(to=many.rpartition(",")[0]).recipients) == 50
 
 
-@given(st.binary())
+@given(st.binary() | st.text(alphabet=".\r\na").map(str.encode))
 def test_framed_content_ends_with_the_only_lone_dot(data):
     framed = framed_content(data)
     assert framed.endswith(b"\r\n.\r\n")

@@ -39,6 +39,13 @@ async def test_the_mail_arrives_to_the_letter_under_a_known_message_id(server):
     assert first.result["refs"]["queue_id"]
 
 
+async def test_lines_that_start_with_a_dot_survive_in_plain_text(server):
+    text = ".first\n.\n..\nlast"
+    async with served(server) as t:
+        assert (await t.invoke("email.send", mail(text=text))).ok
+    assert server.received[0].text == text
+
+
 @pytest.mark.parametrize("mode", ["starttls", "implicit"])
 async def test_tls_and_login(tmp_path, mode):
     tls = make_loopback_tls(tmp_path)
