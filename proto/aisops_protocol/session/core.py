@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Final
 
 from aisops_protocol import limits
@@ -44,6 +45,8 @@ class CoreSession(Party):
         self._rewind_until: float | None = None
         self._ack_due = False
         self._window = e.Window(0, 0)
+        self._most_uncommitted = 0
+        self._uncommitted: deque[int] = deque()  # seqs of the messages delivered and not committed
         self._urgent: list[m.CoreBody] = []
         self._queued: list[m.CoreBody] = []
         self._goodbye: m.CoreGoodbye | None = None
@@ -74,6 +77,7 @@ class CoreSession(Party):
         self._send_step(Step.WELCOME)
         self.session_id = welcome.session_id
         self.received = self.watermark = mark.seq
+        self._most_uncommitted = welcome.max_inflight_messages
         self._clock_ms = welcome.clock_unix_ms - round(now * 1000)
         self._heard_at = now
         self._urgent.append(welcome)
@@ -99,10 +103,13 @@ class CoreSession(Party):
         if seq > self.watermark:
             self.watermark = seq
             self._ack_due = True
+            while self._uncommitted and self._uncommitted[0] <= seq:
+                self._uncommitted.popleft()
 
     def credit(self, max_messages: int, max_bytes: int) -> None:
         """Give the Runner another window with the next Ack (which is made due)."""
         self._window = e.Window(max_messages, max_bytes)
+        self._most_uncommitted = max(self._most_uncommitted, max_messages)  # a smaller one takes time to be known
         self._ack_due = True
 
     def close(self, code: str, message: str, retry_after_ms: int = 0) -> None:
@@ -234,6 +241,9 @@ class CoreSession(Party):
         else:
             self._rewind_until = None
             self.received = envelope.seq
+            self._uncommitted.append(envelope.seq)
+            if len(self._uncommitted) > self._most_uncommitted:
+                raise RemoteProtocolError(Code.WINDOW_EXCEEDED, f"more than {self._most_uncommitted} messages at once")
             if body is None:
                 self._ignore(critical=envelope.critical)
             else:

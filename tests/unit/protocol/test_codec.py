@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from aisops_protocol import codec, limits
 from aisops_protocol import messages as m
+from aisops_protocol.codec.fields import Shape, ident
 from aisops_protocol.errors import LocalProtocolError, RemoteProtocolError
 from aisopsflow.core.runner.v1 import runner_pb2 as pb
 from tests.unit.protocol import examples as ex
@@ -206,6 +207,21 @@ def test_an_error_deep_inside_names_the_way_there() -> None:
         codec.encode_runner_frame(frame)
     with pytest.raises(RemoteProtocolError, match=r"field envelopes\[0\]\.hello\.held_jobs\[1\]\.job_id is not"):
         decode(forged(bad), bad)
+
+
+def test_a_stored_or_single_message_is_checked_alike() -> None:
+    bad = replace(ex.RUNNER["job_accept"], job_id="a b")
+    for encode_one in (codec.encode_runner_body, codec.encoded_size):
+        with pytest.raises(LocalProtocolError, match=r"INVALID: field job_accept\.job_id "):
+            encode_one(bad)
+    data = pb.RunnerEnvelope(job_accept=raw(bad)).SerializeToString()
+    with pytest.raises(RemoteProtocolError, match=r"INVALID: field job_accept\.job_id "):
+        codec.decode_runner_body(data)
+
+
+def test_rules_that_do_not_fit_their_dataclass_are_found_at_import() -> None:
+    with pytest.raises(TypeError, match="the rules of Ping"):
+        Shape(m.Ping, ident("nunce"))
 
 
 def test_envelope_fields_and_counts_are_checked() -> None:

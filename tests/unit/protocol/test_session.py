@@ -457,6 +457,14 @@ def test_the_window_opens_with_welcome_shrinks_with_sends_and_grows_with_acknowl
     assert window.bytes < 2_000
 
 
+def test_core_ends_a_session_that_ignores_its_window() -> None:
+    pair = Pair(welcome=replace(WELCOME, max_inflight_messages=3)).open()
+    pair.core.receive(runner_frame(*rows(1, 2, 3)), 0.0)
+    pair.core.committed(2)
+    pair.core.receive(runner_frame(*rows(4, 5)), 0.0)
+    assert code_of(RemoteProtocolError, lambda: pair.core.receive(runner_frame(*rows(6)), 0.0)) == Code.WINDOW_EXCEEDED
+
+
 def test_a_large_message_may_overshoot_the_window_so_that_it_is_never_stuck() -> None:
     pair = Pair(welcome=replace(WELCOME, max_inflight_bytes=100)).open()
     large = m.RunnerEnvelope(replace(LOG, text="x" * 10_000), 1)
