@@ -9,8 +9,10 @@ from typing import Any, Literal
 from aisops_plugin_sdk.secret import Redactor
 
 Level = Literal["debug", "info", "warning", "error"]
-TEXT_LIMIT = 16 * 1024
-FIELD_LIMIT = 1024
+TEXT_LIMIT_BYTES = 16 * 1024
+FIELD_LIMIT_BYTES = 512
+MAX_FIELDS = 16
+_CONTROLS = {code: "?" for code in range(32) if code not in (9, 10)}
 current_job: ContextVar[str] = ContextVar("aisops_current_job", default="")
 
 
@@ -33,7 +35,7 @@ def to_document(record: LogRecord, *, time_ms: int, redactor: Redactor) -> dict[
     document: dict[str, Any] = {
         "log": 1,
         "level": record.level,
-        "message": redactor.text(record.message)[:TEXT_LIMIT],
+        "message": cut(redactor.text(record.message), TEXT_LIMIT_BYTES),
         "job_id": record.job_id,
         "time_ms": time_ms,
     }
@@ -41,9 +43,20 @@ def to_document(record: LogRecord, *, time_ms: int, redactor: Redactor) -> dict[
         document["progress"] = min(max(record.progress, 0.0), 1.0)
     if record.fields:
         document["fields"] = {
-            name: redactor.text(_plain(value))[:FIELD_LIMIT] for name, value in list(record.fields.items())[:32]
+            cut(name, 64): cut(redactor.text(_plain(value)), FIELD_LIMIT_BYTES)
+            for name, value in list(record.fields.items())[:MAX_FIELDS]
         }
     return document
+
+
+def cut(text: str, limit_bytes: int) -> str:
+    """Cut a text so that its UTF-8 has at most so many bytes.
+
+    What UTF-8 cannot carry becomes a question mark, and so do control characters but tab and line feed: JSON writes them
+    in six bytes each, which would break the length of a line.
+    """
+    raw = text.translate(_CONTROLS).encode("utf-8", "replace")
+    return raw[:limit_bytes].decode("utf-8", "ignore") if len(raw) > limit_bytes else raw.decode()
 
 
 def _plain(value: object) -> str:

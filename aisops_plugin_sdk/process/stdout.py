@@ -33,7 +33,7 @@ class ContractOutput:
 
     def line(self, document: dict[str, Any]) -> None:
         """Write one JSON line, or drop it when the reader is far behind. Never blocks."""
-        written = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+        written = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         try:
             self._lines.put_nowait(written)
         except queue.Full:

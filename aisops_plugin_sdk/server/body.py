@@ -16,7 +16,7 @@ async def read_body(request: web.BaseRequest, limit_bytes: int) -> bytes:
     """Read the raw body up to its limit.
 
     Raises:
-        Refusal: 413 too large, 415 compressed, 408 slower than ten seconds.
+        Refusal: 413 too large, 415 compressed, 408 slower than ten seconds, 400 broken off.
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refusal(415, "unsupported_encoding", "compressed bodies are not accepted")
@@ -32,6 +32,8 @@ async def read_body(request: web.BaseRequest, limit_bytes: int) -> bytes:
                 body += chunk
                 if len(body) > limit_bytes:
                     raise too_large
+    except (web.RequestPayloadError, ConnectionResetError):
+        raise Refusal(400, "body_incomplete", "the body ended early or is not framed as HTTP asks") from None
     except TimeoutError:
         raise Refusal(408, "body_timeout", f"the body took longer than {BODY_TIMEOUT_S:g} s") from None
     return bytes(body)

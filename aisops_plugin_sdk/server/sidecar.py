@@ -179,6 +179,7 @@ class Sidecar:
             return capability.read(body)
         try:
             mapped = capability.accept(document)
+            written = answers.dump(dict(mapped)) if isinstance(mapped, Mapping) else b""
         except ValidationError as error:
             raise refused_mapping(error) from None
         except PluginError:
@@ -188,7 +189,7 @@ class Sidecar:
             raise Refusal(500, "runtime_error", type(error).__name__) from None
         if isinstance(mapped, capability.input_model):
             return mapped
-        if isinstance(mapped, Mapping):
-            return capability.read(answers.dump(dict(mapped)))
+        if written:
+            return capability.read(written)
         text = f"accept returned {type(mapped).__name__}"
         raise Refusal(500, "invalid_plugin", text)

@@ -12,7 +12,6 @@ from aisops_plugin_sdk.secret import Redactor
 from aisops_plugin_sdk.server.answers import Answer, Refusal, failure
 
 MAX_HEADER_BYTES = 16 * 1024
-MAX_HEADERS = 100
 CLOSE_TIMEOUT_S = 1.0
 Handle = Callable[[web.BaseRequest], Awaitable[Answer]]
 _log = logging.getLogger("aisops_plugin_sdk.server")
@@ -71,7 +70,6 @@ class Transport:
             auto_decompress=False,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
-            max_headers=MAX_HEADERS,
             lingering_time=CLOSE_TIMEOUT_S,
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=CLOSE_TIMEOUT_S)

@@ -150,7 +150,8 @@ async def test_without_a_lifeline_the_end_of_stdin_means_nothing(acme):
 def test_it_ends_with_a_parent_that_is_killed(acme, tmp_path):
     script = (
         "import subprocess, sys, time\n"
-        "p = subprocess.Popen([sys.executable, '-m', 'aisops_plugin_sdk', 'serve', 'acme-test'], stdout=subprocess.PIPE)\n"
+        "p = subprocess.Popen([sys.executable, '-m', 'aisops_plugin_sdk', 'serve', 'acme-test'],\n"
+        "                     stdout=subprocess.PIPE)\n"
         "print(p.stdout.readline().decode(), flush=True); time.sleep(3600)\n"
     )
     env = {**os.environ, **acme, "PORT": "0"}

@@ -170,6 +170,13 @@ async def test_a_chunked_body_over_the_limit_is_refused(acme):
         assert (await response.json())["code"] == "body_too_large"
 
 
+async def test_a_body_that_is_not_framed_right_is_refused(acme):
+    head = b"POST /send HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await raw(acme.port, head + b"zz\r\nxx\r\n")
+    contracts.validate(json.loads(answer.partition(b"\r\n\r\n")[2]), "error-v1")
+    assert answer.split()[1] == b"400"
+
+
 async def test_compressed_bodies_are_refused(acme):
     body = zlib.compress(b'{"target":"a","text":"x"}')
     answer = await acme.post("/send", body, headers={"Content-Encoding": "deflate"})
@@ -249,6 +256,8 @@ async def test_an_authors_mapping_sees_every_body_of_send(plugin_test):
             return Send(to="from-model", text="x")
         if "wrong" in body:
             return Send.model_validate({})
+        if "unwritable" in body:
+            return {"to": {1, 2}, "text": "x"}
         if "odd" in body:
             return 5
         return {"to": body["target"].lower(), "text": body["text"]}
@@ -265,6 +274,7 @@ async def test_an_authors_mapping_sees_every_body_of_send(plugin_test):
     assert (await sidecar.send({"target": "OPS", "text": 5})).status == 400
     boom = await sidecar.send({"boom": 1})
     assert (boom.status, boom.code, boom.error, boom.ambiguous) == (500, "runtime_error", "KeyError", False)
+    assert (await sidecar.send({"unwritable": 1})).code == "runtime_error"
     assert (await sidecar.send({"odd": 1})).code == "invalid_plugin"
 
 

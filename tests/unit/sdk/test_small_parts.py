@@ -213,3 +213,13 @@ def test_the_logger_has_four_levels_and_keeps_the_job():
         ("warning", "j"),
         ("error", "j"),
     ]
+
+
+@pytest.mark.parametrize("text", ["한글" * 20_000, "\ud800" * 20_000, "🚨" * 20_000, "\x00\n" * 20_000])
+def test_log_texts_are_cut_by_bytes_and_always_utf_8(text):
+    document = to_document(LogRecord("info", text, "", {"f": text}), time_ms=1, redactor=Redactor())
+    assert 16 * 1024 - 4 < len(document["message"].encode()) <= 16 * 1024
+    assert len(document["fields"]["f"].encode()) <= 512
+    record = LogRecord("info", text, "", dict.fromkeys(map(str, range(99)), text))
+    many = to_document(record, time_ms=1, redactor=Redactor())
+    assert len(json.dumps(many, ensure_ascii=False).encode()) < 64 * 1024
