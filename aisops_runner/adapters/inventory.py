@@ -61,6 +61,18 @@ class Inventory:
             broken=tuple(entry for _, entry in found if entry is not None and entry.broken),
         )
 
+    async def current(self, only: str = "") -> list[Entry]:
+        """The whole inventory now: what is known, and fresh descriptions of whatever is new or was broken.
+
+        Args:
+            only: Ask this plugin only; empty: all.
+        """
+        plan = self.read()
+        entries = list(plan.known)
+        wanted = [*plan.unknown, *(entry.installed for entry in plan.broken)]
+        await self.ask([found for found in wanted if only in ("", found.name)], entries.append)
+        return entries
+
     async def ask(self, plugins: Iterable[Installed], on_entry: Callable[[Entry], None]) -> None:
         """Have plugins describe themselves, four at a time, and store what they say.
 

@@ -24,7 +24,7 @@ class SidecarProxy:
 
     def __init__(self, manifest: Manifest, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._capabilities = [_capability(manifest, spec) for spec in manifest.capabilities]
+        self._capabilities = capabilities_of(manifest)
         self._names = frozenset(spec.name for spec in manifest.capabilities)
 
     @hookimpl
@@ -41,6 +41,11 @@ class SidecarProxy:
     def aisops_cancel(self, job_id: str) -> None:
         """Pass the wish on to the sidecar, when it runs a call of this job."""
         self._supervisor.cancel(job_id)
+
+
+def capabilities_of(manifest: Manifest) -> list[Capability]:
+    """What a manifest offers, in the words of the wire."""
+    return [_capability(manifest, spec) for spec in manifest.capabilities]
 
 
 def _capability(manifest: Manifest, spec: CapabilitySpec) -> Capability:
