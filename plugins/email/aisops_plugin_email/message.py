@@ -80,12 +80,6 @@ def build(message: EmailMessage, sender: Mailbox, *, default_subject: str, idemp
         raise InvalidRequest(
             f"{len(recipients)} recipients; at most {RECIPIENTS_MAX} are taken", code="too_many_recipients"
         )
-    subject = message.subject or default_subject
-    if _CONTROL.search(subject):
-        raise _refused("/subject", "must not hold line breaks or control characters")
-    for path, part in (("/text", message.text), ("/html", message.html or "")):
-        if "\0" in part:
-            raise _refused(path, "must not hold NUL characters, which mail cannot carry")
     mime = Mime(policy=_POLICY)
     mime["From"] = _address(sender)
     mime["To"] = [_address(box) for box in to]
@@ -93,15 +87,28 @@ def build(message: EmailMessage, sender: Mailbox, *, default_subject: str, idemp
         mime["Cc"] = [_address(box) for box in cc]
     if message.reply_to is not None:
         mime["Reply-To"] = _address(_reply_to(message.reply_to))
-    mime["Subject"] = subject
+    mime["Subject"] = _subject(message.subject or default_subject)
     mime["Date"] = now
     mime["Message-ID"] = message_id(idempotency_key, sender.domain)
     # Asks vacation responders to stay silent (RFC 3834).
     mime["Auto-Submitted"] = "auto-generated"
+    _set_parts(mime, message)
+    return Mail(sender.address, recipients, str(mime["Message-ID"]), mime.as_bytes())
+
+
+def _set_parts(mime: Mime, message: EmailMessage) -> None:
+    for path, part in (("/text", message.text), ("/html", message.html or "")):
+        if "\0" in part:
+            raise _refused(path, "must not hold NUL characters, which mail cannot carry")
     mime.set_content(message.text)
     if message.html is not None:
         mime.add_alternative(message.html, subtype="html")
-    return Mail(sender.address, recipients, str(mime["Message-ID"]), mime.as_bytes())
+
+
+def _subject(text: str) -> str:
+    if _CONTROL.search(text):
+        raise _refused("/subject", "must not hold line breaks or control characters")
+    return text
 
 
 def _read(path: str, given: str | Sequence[str]) -> list[Mailbox]:
