@@ -1,0 +1,432 @@
+"""A job's way from submission to its one result, through the real store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+
+import pytest
+
+from aisops_core.dispatch.records import JobFilter, SubmitJob
+from aisops_core.errors import (
+    Forbidden,
+    IdempotencyMismatch,
+    InputInvalid,
+    InputTooLarge,
+    InvalidCursor,
+    InvalidRequest,
+    JobNotFound,
+    UnknownCapability,
+)
+from aisops_core.tenants.principal import Principal
+from aisops_protocol.messages import (
+    CancelPhase,
+    CancelState,
+    JobAccept,
+    JobCancel,
+    JobError,
+    JobReject,
+    JobResult,
+    LogEvent,
+    LogLevel,
+    RejectReason,
+    ResultChunk,
+    ResultStatus,
+)
+from tests.support.core_store import (
+    AT_MOST_ONCE,
+    IDEMPOTENT,
+    OPERATOR,
+    OTHER_TENANT,
+    TENANT,
+    Parts,
+    ScriptedRunner,
+    result,
+)
+
+
+async def test_a_job_goes_from_queue_to_result(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    submitted = await parts.submit()
+    job = await runner.job()
+    assert (job.job_id, job.input, job.effect_key, job.attempt) == (submitted.id, b'{"text":"hello"}', job.job_id, 1)
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "leased"
+    await runner.accept(job)
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "running"
+    waiting = asyncio.create_task(parts.dispatcher.wait(TENANT, job.job_id, 10))
+    await runner.finish(job)
+    ended = await waiting
+    assert (ended.state, ended.output, ended.input) == ("succeeded", b'{"ok":1}', b'{"text":"hello"}')
+    stored = await parts.dispatcher.get(TENANT, job.job_id)
+    assert (stored.state, stored.output, stored.execution.sidecar_pid) == ("succeeded", b'{"ok":1}', 4711)
+    kinds = [entry.kind for entry in await parts.dispatcher.timeline(TENANT, job.job_id)]
+    assert kinds == ["queued", "leased", "running", "succeeded"]
+
+
+async def test_jobs_submitted_before_any_runner_is_connected_wait_for_it(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await runner.disconnect()
+    submitted = [await parts.submit() for _ in range(3)]
+    await runner.connect()
+    jobs = [await runner.job() for _ in range(3)]
+    assert [job.job_id for job in jobs] == [job.id for job in submitted], "oldest first"
+
+
+async def test_no_runner_gets_more_than_its_slots_and_freed_slots_are_filled(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    runner.slots = 2
+    await runner.connect()
+    await asyncio.gather(*(parts.submit() for _ in range(5)))
+    first = [await runner.job() for _ in range(2)]
+    await runner.deliver(*(JobAccept(job.job_id, job.lease_id, 1) for job in first))
+    assert not runner.received
+    await runner.deliver(*(result(job) for job in first))
+    assert len([await runner.job() for _ in range(2)]) == 2
+    assert not runner.received
+
+
+async def test_a_heartbeat_corrects_the_count_of_free_slots(parts: Parts, runner: ScriptedRunner) -> None:
+    runner.slots = 1
+    await runner.connect()
+    await runner.beat(free_slots=0)
+    await parts.submit()
+    assert not runner.received
+    await runner.beat(free_slots=1)
+    assert (await runner.job()).capability == "kakao.send"
+
+
+async def test_higher_priority_goes_first(parts: Parts, runner: ScriptedRunner) -> None:
+    runner.slots = 1
+    await runner.connect()
+    await runner.disconnect()
+    await parts.submit(priority=1)
+    urgent = await parts.submit("email.send", priority=9)
+    await runner.connect()
+    assert (await runner.job()).job_id == urgent.id
+
+
+async def test_labels_and_pins_choose_the_runner(parts: Parts) -> None:
+    seoul = await ScriptedRunner(parts, "seoul", labels=(("site", "seoul"),)).enroll()
+    busan = await ScriptedRunner(parts, "busan", labels=(("site", "busan"),)).enroll()
+    await seoul.connect()
+    await busan.connect()
+    labelled = await parts.submit(labels={"site": "busan"})
+    pinned = await parts.submit(runner_id="seoul")
+    assert (await busan.job()).job_id == labelled.id
+    assert (await seoul.job()).job_id == pinned.id
+    with pytest.raises(UnknownCapability):
+        await parts.submit(runner_id="nowhere")
+
+
+async def test_hundreds_of_results_in_one_delivery(parts: Parts, runner: ScriptedRunner) -> None:
+    runner.slots = 300
+    await runner.connect()
+    await asyncio.gather(*(parts.submit() for _ in range(300)))
+    jobs = [await runner.job() for _ in range(300)]
+    assert len({job.lease_id for job in jobs}) == 300
+    await runner.deliver(*(JobAccept(job.job_id, job.lease_id, 1) for job in jobs), *(result(job) for job in jobs))
+    page = await parts.dispatcher.list(TENANT, JobFilter(), None, 200)
+    assert {job.state for job in page.items} == {"succeeded"}
+    assert page.next_cursor is not None
+    assert len((await parts.dispatcher.list(TENANT, JobFilter(), page.next_cursor, 200)).items) == 100
+
+
+async def test_delivering_twice_changes_nothing(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    bodies = (JobAccept(job.job_id, job.lease_id, 1), LogEvent(LogLevel.INFO, "line", 1, job.job_id), result(job))
+    await runner.deliver(*bodies)
+    before = await parts.dispatcher.get(TENANT, job.job_id)
+    runner.seq = 0
+    await runner.deliver(*bodies)
+    assert await parts.dispatcher.get(TENANT, job.job_id) == before
+    assert len((await parts.dispatcher.logs(TENANT, job.job_id)).items) == 1
+
+
+async def test_the_same_result_under_a_new_number_is_not_a_late_one(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    await runner.accept(job)
+    await runner.deliver(result(job), result(job))
+    assert "late_result" not in [e.kind for e in await parts.dispatcher.timeline(TENANT, job.job_id)]
+
+
+async def test_a_result_under_a_stale_lease_is_kept_as_late_and_overwrites_nothing(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    await runner.accept(job)
+    forged = JobResult(job.job_id, secrets.token_bytes(16), 1, ResultStatus.FAILED, error=JobError("x", "y"))
+    await runner.deliver(forged, forged)
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "running"
+    kinds = [entry.kind for entry in await parts.dispatcher.timeline(TENANT, job.job_id)]
+    assert kinds.count("late_result") == 1
+
+
+async def test_an_accept_under_a_stale_lease_is_told_to_stop(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    await runner.deliver(JobAccept(job.job_id, b"x" * 16, 1))
+    (stop,) = await runner.expect(JobCancel)
+    assert (stop.job_id, stop.lease_id) == (job.job_id, b"x" * 16)
+
+
+async def test_a_failed_job_carries_its_error(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    error = JobError("channel_not_found", "No such channel.", details=b'[{"path":"/channel"}]')
+    await runner.deliver(JobResult(job.job_id, job.lease_id, 1, ResultStatus.FAILED, error=error))
+    ended = await parts.dispatcher.wait(TENANT, job.job_id, 5)
+    assert (ended.state, ended.error) == ("failed", error)
+    troubled = await parts.dispatcher.list(TENANT, JobFilter(state=ended.state), None, 10)
+    assert [entry.id for entry in troubled.items] == [job.job_id]
+
+
+@pytest.mark.parametrize("reason", [RejectReason.BUSY, RejectReason.DRAINING, RejectReason.STORAGE])
+async def test_a_busy_runner_gets_the_job_again_later(
+    parts: Parts, runner: ScriptedRunner, reason: RejectReason
+) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    await runner.deliver(JobReject(job.job_id, job.lease_id, 1, reason))
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "queued"
+    assert not runner.received
+    await parts.pass_time(6)
+    again = await runner.job()
+    assert again.job_id == job.job_id
+    assert again.attempt == 1
+    assert again.lease_id != job.lease_id
+
+
+@pytest.mark.parametrize(("reason", "code"), [(RejectReason.POLICY, "policy"), (RejectReason.SCHEMA, "schema")])
+async def test_a_refused_job_fails_with_the_reason(
+    parts: Parts, runner: ScriptedRunner, reason: RejectReason, code: str
+) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    await runner.deliver(JobReject(job.job_id, job.lease_id, 1, reason, "not here"))
+    ended = await parts.dispatcher.wait(TENANT, job.job_id, 5)
+    assert (ended.state, ended.error_code, ended.error_message) == ("failed", code, "not here")
+
+
+async def test_an_unknown_capability_goes_to_another_runner_or_fails(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    other = await ScriptedRunner(parts, "runner-2").enroll()
+    await other.connect()
+    await runner.deliver(JobReject(job.job_id, job.lease_id, 1, RejectReason.UNKNOWN_CAPABILITY))
+    moved = await other.job()
+    assert moved.job_id == job.job_id
+    await other.deliver(JobReject(moved.job_id, moved.lease_id, 1, RejectReason.UNKNOWN_CAPABILITY))
+    ended = await parts.dispatcher.wait(TENANT, job.job_id, 5)
+    assert (ended.state, ended.error_code) == ("failed", "unknown_capability")
+    with pytest.raises(UnknownCapability, match="email.send") as caught:
+        await parts.submit("kakao.send", runner_id=None)
+    assert caught.value.known == ("email.send",)
+
+
+async def test_a_large_result_is_put_together_from_its_pieces(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    whole = json.dumps({"data": "x" * 600_000}).encode()
+    parts_of = [whole[at : at + 262_144] for at in range(0, len(whole), 262_144)]
+    digest = hashlib.sha256(whole).digest()
+    await runner.accept(job)
+    for index, piece in enumerate(parts_of):
+        await runner.deliver(ResultChunk(job.job_id, job.lease_id, index, len(parts_of), piece, digest))
+    await runner.finish(job, output=b"")
+    ended = await parts.dispatcher.get(TENANT, job.job_id)
+    assert ended.output == whole
+    assert not ended.truncated
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+async def test_a_large_result_that_is_damaged_is_marked_not_invented(
+    parts: Parts, runner: ScriptedRunner, damage: str
+) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    digest = hashlib.sha256(b"ab").digest()
+    pieces = [ResultChunk(job.job_id, job.lease_id, n, 2, data, digest) for n, data in enumerate((b"a", b"b"))]
+    if damage == "missing":
+        del pieces[0]
+    else:
+        pieces[1] = ResultChunk(job.job_id, job.lease_id, 1, 2, b"c", digest)
+    await runner.deliver(*pieces, result(job, output=b""))
+    ended = await parts.dispatcher.get(TENANT, job.job_id)
+    assert (ended.state, ended.output, ended.truncated) == ("succeeded", None, True)
+
+
+async def test_cancel_of_a_waiting_job_ends_it_at_once(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await runner.disconnect()
+    job = await parts.submit()
+    cancelled = await parts.dispatcher.cancel(OPERATOR, job.id)
+    assert cancelled.state == "cancelled"
+    await runner.connect()
+    marker = await parts.submit()
+    assert (await runner.job()).job_id == marker.id, "the cancelled one was never sent"
+
+
+async def test_cancel_of_a_running_job_asks_the_runner_and_a_finished_job_wins(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    stopped, won = await parts.submit(), await parts.submit()
+    first, second = await runner.job(), await runner.job()
+    await runner.deliver(*(JobAccept(job.job_id, job.lease_id, 1) for job in (first, second)))
+    for job in (stopped, won):
+        asked = await parts.dispatcher.cancel(OPERATOR, job.id)
+        assert (asked.state, asked.cancel_requested) == ("running", True)
+    assert len(await runner.expect(JobCancel, 2)) == 2
+    await runner.deliver(
+        CancelState(first.job_id, first.lease_id, CancelPhase.STOPPED),
+        result(first, ResultStatus.CANCELLED, b""),
+        result(second),
+    )
+    assert (await parts.dispatcher.get(TENANT, stopped.id)).state == "cancelled"
+    assert (await parts.dispatcher.get(TENANT, won.id)).state == "succeeded"
+    assert (await parts.dispatcher.cancel(OPERATOR, won.id)).state == "succeeded"
+    kinds = [entry.kind for entry in await parts.dispatcher.timeline(TENANT, stopped.id)]
+    assert "cancel_requested" in kinds
+    assert "cancel_stopped" in kinds
+
+
+async def test_an_idempotency_key_makes_one_job(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    request = SubmitJob("kakao.send", b'{"text":"once"}')
+    answers = await asyncio.gather(*(parts.dispatcher.submit(OPERATOR, request, "key-1") for _ in range(20)))
+    assert len({job.id for job, _ in answers}) == 1
+    assert sum(created for _, created in answers) == 1
+    with pytest.raises(IdempotencyMismatch) as caught:
+        await parts.dispatcher.submit(OPERATOR, SubmitJob("kakao.send", b'{"text":"twice"}'), "key-1")
+    assert caught.value.job_id == answers[0][0].id
+
+
+async def test_a_repeated_request_is_answered_even_when_its_capability_is_gone(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    first = await parts.submit(idempotency_key="k")
+    runner.capabilities = (AT_MOST_ONCE,)
+    await runner.connect()
+    assert (await parts.submit(idempotency_key="k")).id == first.id
+    with pytest.raises(UnknownCapability):
+        await parts.submit(idempotency_key="other")
+
+
+async def test_bad_requests_are_refused_with_places_and_store_nothing(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    secret = "xoxb-secret-value"
+    with pytest.raises(InputInvalid) as caught:
+        await parts.submit(input=json.dumps({"text": 5, "token": secret}).encode())
+    assert [error.path for error in caught.value.errors] == ["/text"]
+    assert secret not in str(caught.value.diagnostics())
+    for broken in (b"{", b'{"text":NaN}', b'{"text":"a","text":"b"}', b'{"text":"\\ud800"}', b"[" * 100 + b"]" * 100):
+        with pytest.raises(InputInvalid):
+            await parts.submit(input=broken)
+    with pytest.raises(InputTooLarge):
+        await parts.submit(input=b'{"text":"' + b"x" * 1024 * 1024 + b'"}')
+    with pytest.raises(UnknownCapability) as unknown:
+        await parts.submit("no.such")
+    assert unknown.value.known == ("email.send", "kakao.send")
+    for fields in ({"priority": 5000}, {"timeout_s": float("nan")}, {"queue_ttl_s": 0.0}, {"labels": {"": "x"}}):
+        with pytest.raises(InvalidRequest):
+            await parts.submit(**fields)
+    with pytest.raises(Forbidden):
+        await parts.submit(principal=Principal("api", TENANT, "victor", "viewer", "tok"))
+    assert (await parts.dispatcher.list(TENANT, JobFilter())).items == ()
+
+
+async def test_a_hostile_schema_is_reported_and_skipped(parts: Parts, runner: ScriptedRunner) -> None:
+    hostile = b'{"$ref":"file:///etc/passwd"}'
+    runner.capabilities = (type(IDEMPOTENT)("evil.send", "evil", "1", IDEMPOTENT.effect_class, 1000, hostile),)
+    await runner.connect()
+    (capability,) = (await parts.runners.get(TENANT, "runner-1")).capabilities
+    assert "outside" in capability.schema_error
+    assert (await parts.submit("evil.send", input=b'{"anything":1}')).state == "queued"
+
+
+async def test_one_tenant_never_sees_another(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    twin = await ScriptedRunner(parts, "runner-1", OTHER_TENANT).enroll()
+    await twin.connect()
+    job = await parts.submit(idempotency_key="same")
+    sent = await runner.job()
+    assert not twin.received
+    stranger = Principal("api", OTHER_TENANT, "mallory", "admin", "tok")
+    dispatcher = parts.dispatcher
+    for attempt in (
+        dispatcher.get(OTHER_TENANT, job.id),
+        dispatcher.logs(OTHER_TENANT, job.id),
+        dispatcher.timeline(OTHER_TENANT, job.id),
+        dispatcher.cancel(stranger, job.id),
+        dispatcher.wait(OTHER_TENANT, job.id, 0.01),
+    ):
+        with pytest.raises(JobNotFound):
+            await attempt
+    assert (await dispatcher.list(OTHER_TENANT, JobFilter())).items == ()
+    await twin.deliver(
+        JobAccept(sent.job_id, sent.lease_id, 1),
+        LogEvent(LogLevel.INFO, "forged", 1, sent.job_id),
+        JobReject(sent.job_id, sent.lease_id, 1, RejectReason.POLICY),
+        CancelState(sent.job_id, sent.lease_id, CancelPhase.STOPPED),
+        result(sent),
+    )
+    stored = await dispatcher.get(TENANT, job.id)
+    assert (stored.state, stored.output) == ("leased", None)
+    assert (await dispatcher.logs(TENANT, job.id)).items == ()
+    own, created = await dispatcher.submit(stranger, SubmitJob("kakao.send", b'{"text":"hello"}'), "same")
+    assert created
+    assert own.id != job.id
+
+
+async def test_logs_are_paged_in_order_and_bad_cursors_refused(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    job = await parts.submit()
+    lines = [LogEvent(LogLevel.INFO, f"line {n}\0", n, job.id, "plugin") for n in range(5)]
+    await runner.deliver(*lines, LogEvent(LogLevel.ERROR, "of the Runner", 9))
+    first = await parts.dispatcher.logs(TENANT, job.id, None, 3)
+    rest = await parts.dispatcher.logs(TENANT, job.id, first.next_cursor, 3)
+    assert [line.text for line in (*first.items, *rest.items)] == [
+        f"line {n}\N{REPLACEMENT CHARACTER}" for n in range(5)
+    ]
+    assert rest.next_cursor is None
+    for cursor in ("?", "AAAA", "_" * 200, "é"):
+        with pytest.raises(InvalidCursor):
+            await parts.dispatcher.logs(TENANT, job.id, cursor)
+    with pytest.raises(InvalidCursor):
+        await parts.dispatcher.list(TENANT, JobFilter(), "%%%")
+
+
+async def test_submissions_and_cancellations_are_audited_in_an_unbroken_chain(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    job = await parts.submit()
+    await parts.dispatcher.cancel(OPERATOR, job.id)
+    records = await parts.audit.list(TENANT)
+    assert [record.action for record in records] == ["runner.create", "job.submit", "job.cancel"]
+    assert {record.actor for record in records[1:]} == {"api:olivia"}
+    assert await parts.audit.verify(TENANT) is None
+
+
+async def test_waiting_for_a_job_that_does_not_end_returns_it_as_it_is(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    job = await parts.submit()
+    assert (await parts.dispatcher.wait(TENANT, job.id, 0.01)).state in {"queued", "leased"}
+    assert not parts.dispatcher._board.waiters._futures
