@@ -76,7 +76,7 @@ class Rule:
 class Shape(Generic[T]):
     """How one dataclass and one protobuf message correspond."""
 
-    __slots__ = ("_get", "_names", "_reads", "_writes", "kind", "reads_wire", "rules", "whole")
+    __slots__ = ("_get", "_names", "_optional", "_reads", "_writes", "kind", "rules", "whole")
 
     def __init__(self, kind: type[T], *rules: Rule, whole: Callable[[T], None] | None = None) -> None:
         """Compile the rules of `kind`; `whole` checks what several fields must fulfil together (raises `Invalid`)."""
@@ -86,7 +86,7 @@ class Shape(Generic[T]):
         self.kind = kind
         self.rules = rules
         self.whole = whole
-        self.reads_wire = any(rule.present for rule in rules)
+        self._optional = tuple((index, rule.name) for index, rule in enumerate(rules) if rule.present)
         self._names = names
         self._get: Callable[[Any], tuple[Any, ...]] = (
             attrgetter(*names) if len(names) > 1 else _single(attrgetter(names[0]))
@@ -100,8 +100,8 @@ class Shape(Generic[T]):
         Raises:
             Invalid: a field breaks its limit; the error names it.
         """
-        values = self._get(wire)
-        if self.reads_wire:
+        values: Sequence[Any] = self._get(wire)
+        if self._optional:
             values = self._without_absent(wire, values)
         try:
             value = self.kind(*[read(item) for read, item in zip(self._reads, values, strict=True)])
@@ -126,12 +126,11 @@ class Shape(Generic[T]):
             self.whole(value)
         return wire
 
-    def _without_absent(self, wire: Any, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        has = wire.HasField
-        return tuple(
-            None if rule.present and not has(rule.name) else value
-            for rule, value in zip(self.rules, values, strict=True)
-        )
+    def _without_absent(self, wire: Any, values: Sequence[Any]) -> Sequence[Any]:
+        absent = [index for index, name in self._optional if not wire.HasField(name)]
+        if not absent:
+            return values
+        return [None if index in absent else value for index, value in enumerate(values)]
 
     def _guilty(self, checks: Sequence[Check], values: Sequence[Any]) -> str:
         """Name of the first field whose check fails (asked again, because errors are rare and closures nameless)."""

@@ -205,8 +205,11 @@ def _frame(kind: type[F], wire: Any, read: Callable[[Any], Any]) -> F:
 
 
 def _read_runner_envelope(wire: pb.RunnerEnvelope) -> RunnerEnvelope:
-    seq = _checked(_seq, wire.seq, "seq")
-    message_id = _checked(_optional_token, wire.message_id, "message_id")
+    seq, message_id = wire.seq, wire.message_id
+    if seq > limits.SEQ:
+        _checked(_seq, seq, "seq")
+    if message_id:
+        _checked(_optional_token, message_id, "message_id")
     return RunnerEnvelope(_body(wire, RUNNER_ARMS), seq, message_id, wire.critical)
 
 

@@ -98,14 +98,17 @@ class RunnerSession(Party):
             LocalProtocolError: SEQ_GAP for a hole; WINDOW_EXCEEDED; UNEXPECTED_MESSAGE when not open or when a message
                 does not belong in the durable lane. Envelopes before the wrong one are queued.
         """
+        window = self.window(now)
+        messages, room = window.messages, window.bytes
         for envelope in envelopes:
-            if not self.window(now):
+            if messages <= 0 or room <= 0:
                 raise LocalProtocolError(Code.WINDOW_EXCEEDED, f"no room for message {envelope.seq}")
             first = _check_durable(envelope)
             if not first <= self.cursor + 1 <= envelope.seq:
                 raise LocalProtocolError(Code.SEQ_GAP, f"message {envelope.seq} does not follow {self.cursor}")
             self._send_step(Step.DURABLE)
             size = envelope_weight(envelope)
+            messages, room = messages - 1, room - size
             self._durable.append((envelope, size))
             self._in_flight.append((envelope.seq, size))
             self._in_flight_bytes += size
