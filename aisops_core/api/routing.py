@@ -103,7 +103,7 @@ def _adapt(
     async def answer(request: web.Request) -> web.Response:
         principal = await principal_of(request, authenticate)
         _authorise(principal, operation)
-        call = Call[Any, Any](
+        call: Call[Any, Any] = Call(
             principal=principal,
             path=_path(request),
             body=await _body(request, operation),

@@ -23,6 +23,7 @@ from aisops_core.app.data_folder import ENDPOINTS_NAME, LOCK_NAME, exclusive, wr
 from aisops_core.clock import Clock, SystemClock
 from aisops_core.config import Address, CoreConfig
 from aisops_core.dispatch.dispatcher import Dispatcher
+from aisops_core.dispatch.lease import LeaseTerms
 from aisops_core.errors import ConfigError, Unavailable
 from aisops_core.identity.store import TokenStore
 from aisops_core.rpc.server import RpcServer, TlsFiles
@@ -129,7 +130,14 @@ async def build(
         store, tokens = administration.store, administration.tokens
         token, token_path = await _first_token(administration, config)
 
-        dispatcher = Dispatcher(store, clock, rng)
+        dispatcher = Dispatcher(
+            store,
+            clock,
+            random_bytes=random_bytes,
+            terms=LeaseTerms(config.lease_s, config.reconnect_grace_s, config.accept_timeout_s),
+            replica=config.replica,
+            heartbeat_s=config.heartbeat_s,
+        )
         await dispatcher.start()
         stack.push_async_callback(dispatcher.stop)
 

@@ -71,6 +71,7 @@ async def _administration(data_dir: Path | None, config: Path | None) -> AsyncIt
 @click.option("--role", type=click.Choice(["viewer", "operator", "admin"]), default="operator", show_default=True)
 @click.option("--runner", "runner_id", help="Make a runner token for this Runner instead.")
 @tenant_option
+@click.option("--new-tenant", is_flag=True, help="Make the tenant when it does not exist.")
 @json_option
 def create(
     *,
@@ -80,6 +81,7 @@ def create(
     role: str,
     runner_id: str | None,
     tenant: str,
+    new_tenant: bool,
     as_json: bool,
 ) -> None:
     """Make a token and show it, this once."""
@@ -88,6 +90,8 @@ def create(
 
     async def work() -> str:
         async with _administration(data_dir, config) as administration:
+            if new_tenant:
+                await administration.tenants.ensure(tenant)
             if runner_id is not None:
                 return await administration.tokens.create_runner(tenant, runner_id)
             return await administration.create_api_token(tenant, str(name), role)
