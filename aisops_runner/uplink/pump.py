@@ -219,7 +219,7 @@ class Uplink:
 
     def _after(self, lost: UplinkLost) -> float:
         """What a loss means: how long to wait, or the end."""
-        lasted_s = 0.0 if self._welcomed_at is None else self._clock.monotonic() - self._welcomed_at
+        lasted_s = None if self._welcomed_at is None else self._clock.monotonic() - self._welcomed_at
         delay_s = self._schedule.lost(lost, lasted_s)
         self.status.last_error = lost.message
         self.status.reconnects += 1

@@ -15,7 +15,11 @@ _SLOWEST = frozenset({Refusal.REVOKED, Refusal.BANNED})
 
 
 class Schedule:
-    """The waits of one Runner: full jitter from 1 to 60 seconds, forgotten after a session of a minute."""
+    """The waits of one Runner: full jitter below 1, 2, 4 … 60 seconds.
+
+    A session of a minute forgets them; a shorter one halves them, so that a Core that restarts a few times in a row is
+    found again within seconds, while one that only ever says Welcome and dies is still left in peace.
+    """
 
     def __init__(self, draw: Callable[[], float]) -> None:
         self._draw = draw
@@ -25,15 +29,15 @@ class Schedule:
         """A session ended in order."""
         self._attempt = 0
 
-    def lost(self, lost: UplinkLost, lasted_s: float) -> float:
+    def lost(self, lost: UplinkLost, lasted_s: float | None) -> float:
         """Seconds to wait after a loss.
 
         Args:
             lost: Why; a pause that Core asks for is kept, with jitter on top so that a fleet does not return in step.
-            lasted_s: How long the session had been open.
+            lasted_s: How long the session had been open; None when it never was.
         """
-        if lasted_s >= STABLE_S:
-            self._attempt = 0
+        if lasted_s is not None:
+            self._attempt = 0 if lasted_s >= STABLE_S else self._attempt // 2
         delay_s = full_jitter_s(self._attempt, self._draw())
         self._attempt += 1
         if lost.permanent:

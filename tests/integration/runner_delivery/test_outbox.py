@@ -385,10 +385,14 @@ asyncio.run(main())
 """
 
 
+def start_writer(directory: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", _WRITER, str(directory)], stdout=subprocess.PIPE, text=True)
+
+
 async def test_every_row_acknowledged_before_kill_9_is_there(tmp_path: Path):
     said: set[str] = set()
     for lines in (50, 400, 1500):
-        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        writer = await asyncio.to_thread(start_writer, tmp_path)
         assert writer.stdout is not None
         for _ in range(lines):
             said.add(f"{lines}:" + writer.stdout.readline().strip())

@@ -1,0 +1,390 @@
+"""The Runner's delivery over real gRPC: through cuts, refusals and restarts nothing is lost and nothing done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+
+from aisops_protocol.messages import (
+    Drain,
+    EffectClass,
+    Event,
+    Heartbeat,
+    Job,
+    JobAccept,
+    JobCancel,
+    JobReject,
+    JobResult,
+    LogEvent,
+    LogLevel,
+    Ping,
+    RejectReason,
+    ResultChunk,
+    ResultStatus,
+)
+from aisops_runner.adapters.calls import Call, JobLog, Outcome
+from aisops_runner.clock import SystemClock
+from aisops_runner.errors import RefusedForGood
+from aisops_runner.identity.credentials import RunnerToken
+from aisops_runner.jobs.executor import Executor
+from aisops_runner.outbox.outbox import Outbox
+from aisops_runner.uplink.dialer import Endpoint, GrpcDialer
+from aisops_runner.uplink.hello import Profile
+from aisops_runner.uplink.pump import Uplink, UplinkState
+from tests.support.core_end import RUNNER, TENANT, CoreEnd, Refusal, core_end, numbers
+
+pytestmark = pytest.mark.integration
+
+OFFERED = frozenset({"x.do"})
+
+
+class Provider:
+    """Runs calls and remembers the effects, as an outside service would."""
+
+    def __init__(self) -> None:
+        self.effects: Counter[str] = Counter()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.output = b'{"done":true}'
+        self.cancelled: list[str] = []
+        self.changed = asyncio.Event()
+
+    async def called(self, times: int) -> None:
+        async with asyncio.timeout(10):
+            while sum(self.effects.values()) < times:
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def invoke(self, call: Call) -> Outcome:
+        self.effects[call.effect_key] += 1
+        self.changed.set()
+        await self.gate.wait()
+        return Outcome(ok=True, output=self.output, plugin="test", plugin_version="1")
+
+    def cancel(self, job_id: str) -> None:
+        self.cancelled.append(job_id)
+        self.gate.set()
+
+
+@dataclass
+class Ends:
+    """A Runner without plugins: the real outbox, executor and uplink."""
+
+    outbox: Outbox
+    executor: Executor
+    uplink: Uplink
+    provider: Provider
+
+
+@asynccontextmanager
+async def runner(
+    directory: Path,
+    port: int,
+    *,
+    provider: Provider | None = None,
+    slots: int = 64,
+    token: str = "",
+    endpoint: Endpoint | None = None,
+    beat_s: float = 15.0,
+) -> AsyncIterator[Ends]:
+    """Start; at the end stop without a goodbye, as a crash would (what is in memory is lost)."""
+    outbox = await Outbox.open(directory)
+    provider = provider or Provider()
+    clock = SystemClock()
+    executor = Executor(outbox, provider, offered=OFFERED, tenant_id=TENANT, runner_id=RUNNER, slots=slots, clock=clock)
+    uplink = Uplink(
+        GrpcDialer(
+            endpoint or Endpoint("127.0.0.1", port, plaintext=True), lambda: RunnerToken(token) if token else None
+        ),
+        outbox=outbox,
+        jobs=executor,
+        profile=Profile(TENANT, RUNNER, "1.0", job_slots=slots),
+        capabilities=list,
+        clock=clock,
+        endpoint="test",
+        beat_s=beat_s,
+        draw=lambda: 0.01,
+    )
+    await executor.restore()
+    tasks = [asyncio.create_task(executor.run()), asyncio.create_task(uplink.run())]
+    try:
+        yield Ends(outbox, executor, uplink, provider)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for call in list(executor._calls.values()):
+            call.cancel()
+        await outbox.close()
+        assert all(isinstance(one, (asyncio.CancelledError, type(None), RefusedForGood)) for one in results), results
+
+
+async def lost(ends: Ends) -> None:
+    """Wait until the uplink has said why it has no connection."""
+    async with asyncio.timeout(20):
+        while not ends.uplink.status.last_error:
+            ends.uplink._progress.clear()
+            await ends.uplink._progress.wait()
+
+
+def job(number: int, effect: EffectClass = EffectClass.AT_MOST_ONCE, lease: int = 1) -> Job:
+    name = f"job-{number}"
+    lease_id = lease.to_bytes(8, "big") + number.to_bytes(8, "big")
+    return Job(name, lease_id, 1, "x.do", b"{}", hashlib.sha256(b"{}").digest(), name, effect, 30_000)
+
+
+def all_done(core: CoreEnd, count: int) -> Callable[[], bool]:
+    return lambda: len(core.of(JobResult)) >= count
+
+
+async def test_a_job_is_accepted_run_and_its_result_delivered(tmp_path: Path):
+    async with core_end() as core, runner(tmp_path, core.port, token="aisops_r_secret") as ends:
+        core.dispatch(job(1))
+        await core.until(all_done(core, 1))
+
+        (accept,), (result,) = core.of(JobAccept), core.of(JobResult)
+        assert (accept.job_id, result.job_id, result.status) == ("job-1", "job-1", ResultStatus.SUCCEEDED)
+        assert (result.output, result.execution.plugin, result.execution.calls) == (b'{"done":true}', "test", 1)
+        assert core.metadata[0]["authorization"] == "Bearer aisops_r_secret"
+        assert ends.uplink.status.state is UplinkState.CONNECTED
+
+
+async def test_many_jobs_go_through_few_commits_and_frames(tmp_path: Path):
+    async with core_end() as core, runner(tmp_path, core.port, slots=500) as ends:
+        core.dispatch(*[job(n) for n in range(500)])
+        await core.until(all_done(core, 500))
+
+        assert ends.outbox.database.commits < 150
+        assert numbers(core) == list(range(1, len(numbers(core)) + 1))
+
+
+async def test_through_stream_cuts_every_message_is_stored_once_in_order(tmp_path: Path):
+    async with core_end() as core, runner(tmp_path, core.port) as ends:
+        for cut in range(10):
+            core.cut_before_ack = 1  # committed, but the Runner never hears of it
+            core.dispatch(*[job(cut * 20 + n) for n in range(20)])
+            for n in range(20):
+                ends.executor.log(JobLog(f"job-{n}", LogLevel.INFO, f"line {cut}.{n}", 1, "test"))
+            await core.until(all_done(core, (cut + 1) * 20))
+            core.cut()
+
+        assert numbers(core) == list(range(1, len(numbers(core)) + 1))
+        assert Counter(one.job_id for one in core.of(JobResult)) == {f"job-{n}": 1 for n in range(200)}
+        assert ends.provider.effects == {f"job-{n}": 1 for n in range(200)}
+        assert len(core.of(LogEvent)) == 200
+        assert core.streams >= 10
+
+
+async def test_messages_put_while_core_is_away_arrive_when_it_is_back(tmp_path: Path):
+    core = CoreEnd()
+    await core.start()
+    port = core.port
+    async with runner(tmp_path, port, beat_s=0.05) as ends:
+        await core.until(lambda: len(core.beats) > 0)
+        await core.stop()
+        await ends.outbox.put(*[Event(f"e{n}", 1) for n in range(300)])
+        await core.start(port)
+        await core.until(lambda: len(core.of(Event)) == 300)
+
+        assert [one.kind for one in core.of(Event)] == [f"e{n}" for n in range(300)]
+    await core.stop()
+
+
+async def test_beats_that_could_not_be_sent_arrive_as_one(tmp_path: Path):
+    core = CoreEnd()
+    core.refusal = Refusal(grpc.StatusCode.UNAVAILABLE)
+    await core.start()
+    async with runner(tmp_path, core.port, beat_s=0.02) as ends:
+        async with asyncio.timeout(10):
+            while ends.outbox.stats.messages == 0 or core.streams < 3:
+                await core.until(lambda before=core.streams: core.streams > before)
+        core.refusal = None
+        await core.until(lambda: len(core.of(Heartbeat)) > 0)
+
+        beat = core.of(Heartbeat)[0]
+        assert beat.offline_beats >= 1
+        assert beat.offline_ms == beat.offline_beats * 20
+    await core.stop()
+
+
+async def test_heartbeats_are_on_time_while_a_backlog_drains(tmp_path: Path):
+    outbox = await Outbox.open(tmp_path)
+    await outbox.put(*[Event(f"e{n}", 1, b'"' + b"x" * 500 + b'"') for n in range(20_000)])
+    await outbox.close()
+    async with core_end(heartbeat_ms=1000) as core, runner(tmp_path, core.port):
+        await core.until(lambda: len(core.beats) >= 1)
+        at_first_beat = len(core.ledger)
+        await core.until(lambda: len(core.of(Event)) == 20_000, timeout_s=60)
+
+        assert at_first_beat <= 512, "the first beat waits behind no backlog"
+        assert numbers(core) == list(range(1, len(numbers(core)) + 1))
+
+
+async def test_the_window_bounds_what_is_under_way(tmp_path: Path):
+    async with core_end(window=(10, 1_048_576), acknowledging=False) as core, runner(tmp_path, core.port) as ends:
+        await ends.outbox.put(*[Event(f"e{n}", 1) for n in range(50)])
+        await core.until(lambda: len(core.ledger) >= 10)
+        core.send(Ping(1))
+        beats = len(core.beats)
+        await core.until(lambda: len(core.beats) > beats)
+
+        assert len(core.ledger) == 10
+        core.acknowledging = True
+        core.cut()
+        await core.until(lambda: len(core.of(Event)) == 50)
+
+
+async def test_after_a_crash_an_at_most_once_job_under_way_is_uncertain_and_an_idempotent_one_runs_again(
+    tmp_path: Path,
+):
+    provider = Provider()
+    provider.gate.clear()
+    async with core_end() as core:
+        async with runner(tmp_path, core.port, provider=provider):
+            core.dispatch(job(1), job(2, EffectClass.IDEMPOTENT))
+            await core.until(lambda: len(core.of(JobAccept)) == 2)
+            await provider.called(2)
+        again = Provider()
+        async with runner(tmp_path, core.port, provider=again):
+            await core.until(all_done(core, 2))
+
+    status = {one.job_id: (one.status, one.error.code if one.error else "") for one in core.of(JobResult)}
+    assert status == {
+        "job-1": (ResultStatus.UNCERTAIN, "interrupted"),
+        "job-2": (ResultStatus.SUCCEEDED, ""),
+    }
+    assert again.effects == {"job-2": 1}
+    assert {held.job_id for held in core.hellos[-1].held_jobs} >= {"job-2"}
+
+
+async def test_a_finished_job_delivered_again_is_answered_from_the_journal(tmp_path: Path):
+    async with core_end() as core, runner(tmp_path, core.port) as ends:
+        core.dispatch(job(1))
+        await core.until(all_done(core, 1))
+        core.send(job(1, lease=2))
+        await core.until(all_done(core, 2))
+
+        first, second = core.of(JobResult)
+        assert (first.output, first.lease_id == second.lease_id) == (second.output, False)
+        assert second.lease_id == job(1, lease=2).lease_id
+        assert ends.provider.effects == {"job-1": 1}
+
+
+async def test_a_large_output_arrives_in_chunks(tmp_path: Path):
+    provider = Provider()
+    provider.output = b'"' + b"z" * 1_000_000 + b'"'
+    async with core_end() as core, runner(tmp_path, core.port, provider=provider):
+        core.dispatch(job(1))
+        await core.until(all_done(core, 1))
+
+        assert b"".join(chunk.data for chunk in core.of(ResultChunk)) == provider.output
+
+
+async def test_a_running_job_is_cancelled(tmp_path: Path):
+    provider = Provider()
+    provider.gate.clear()
+    async with core_end() as core, runner(tmp_path, core.port, provider=provider):
+        core.dispatch(job(1))
+        await core.until(lambda: len(core.of(JobAccept)) == 1)
+        core.send(JobCancel("job-1", job(1).lease_id, grace_ms=1))
+        await core.until(all_done(core, 1))
+
+        assert core.of(JobResult)[0].status in {ResultStatus.CANCELLED, ResultStatus.SUCCEEDED}
+
+
+async def test_an_orderly_stop_finishes_jobs_flushes_and_says_goodbye(tmp_path: Path):
+    provider = Provider()
+    provider.gate.clear()
+    async with core_end() as core, runner(tmp_path, core.port, provider=provider) as ends:
+        core.dispatch(job(1))
+        await core.until(lambda: len(core.of(JobAccept)) == 1)
+        stopping = asyncio.create_task(ends.executor.drain(10))
+        await asyncio.sleep(0)
+        core.send(job(2))
+        await core.until(lambda: len(core.of(JobReject)) == 1)
+        provider.gate.set()
+
+        assert await stopping == ()
+        assert await ends.uplink.flush(5)
+        ends.uplink.goodbye("stopped", ())
+        await core.until(lambda: len(core.goodbyes) == 1)
+        assert core.of(JobReject)[0].reason is RejectReason.DRAINING
+        assert len(core.of(JobResult)) == 1
+
+
+async def test_core_drains_and_the_runner_comes_back(tmp_path: Path):
+    async with core_end() as core, runner(tmp_path, core.port):
+        await core.until(lambda: len(core.beats) > 0)
+        core.send(Drain(reconnect_after_ms=10, reason="deploy"))
+        await core.until(lambda: len(core.hellos) == 2)
+
+        assert core.hellos[0].instance_id == core.hellos[1].instance_id
+
+
+@pytest.mark.parametrize("status", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED])
+async def test_a_refusal_for_good_ends_a_runner_that_was_to_try_once(tmp_path: Path, status: grpc.StatusCode):
+    outbox = await Outbox.open(tmp_path)
+    refusal = Refusal(status, "REVOKED" if status is grpc.StatusCode.PERMISSION_DENIED else "")
+    async with core_end(refusal=refusal) as core:
+        executor = Executor(
+            outbox, Provider(), offered=OFFERED, tenant_id=TENANT, runner_id=RUNNER, slots=1, clock=SystemClock()
+        )
+        uplink = Uplink(
+            GrpcDialer(Endpoint("127.0.0.1", core.port, plaintext=True), lambda: None),
+            outbox=outbox,
+            jobs=executor,
+            profile=Profile(TENANT, RUNNER, "1.0"),
+            capabilities=list,
+            clock=SystemClock(),
+            endpoint="test",
+            once=True,
+        )
+        with pytest.raises(RefusedForGood) as refused:
+            await uplink.run()
+
+        assert refused.value.code == ("revoked" if refusal.reason else "unauthenticated")
+        assert "token" in refused.value.message
+    await outbox.close()
+
+
+async def test_tls_and_mutual_tls(tmp_path: Path):
+    authority, stranger = trustme.CA(), trustme.CA()
+    server, client = authority.issue_cert("localhost"), authority.issue_cert("runner-1")
+    credentials = grpc.ssl_server_credentials(
+        [(server.private_key_pem.bytes(), b"".join(pem.bytes() for pem in server.cert_chain_pems))],
+        root_certificates=authority.cert_pem.bytes(),
+        require_client_auth=True,
+    )
+    async with core_end(credentials=credentials) as core:
+        trusting = Endpoint(
+            "localhost",
+            core.port,
+            ca=authority.cert_pem.bytes(),
+            certificate=b"".join(pem.bytes() for pem in client.cert_chain_pems),
+            key=client.private_key_pem.bytes(),
+        )
+        async with runner(tmp_path / "good", core.port, endpoint=trusting):
+            core.dispatch(job(1))
+            await core.until(all_done(core, 1))
+        distrusting = Endpoint("localhost", core.port, ca=stranger.cert_pem.bytes())
+        async with runner(tmp_path / "bad", core.port, endpoint=distrusting) as ends:
+            await lost(ends)
+            assert "tls_ca" in ends.uplink.status.last_error
+
+
+async def test_nothing_listening_is_said_plainly(tmp_path: Path):
+    async with core_end() as core:
+        port = core.port
+    async with runner(tmp_path, port) as ends:
+        await lost(ends)
+        assert "nothing listens there" in ends.uplink.status.last_error
+        assert ends.uplink.status.state is UplinkState.WAITING
