@@ -300,13 +300,13 @@ def survives(data: bytes) -> None:
             receive(data)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.binary(max_size=200))
 def test_noise_is_refused_and_never_crashes(data: bytes) -> None:
     survives(data)
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     st.sampled_from(sorted(GOLDEN)),
     st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=6),

@@ -10,7 +10,7 @@ from aisops_protocol.errors import LocalProtocolError
 from tests.unit.protocol.world import MUTANTS, OPERATIONS, World, run, schedule
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(OPERATIONS), max_size=60))
 def test_whatever_happens_every_message_is_stored_once_in_order_and_acknowledged(
     seed: int, operations: list[str]
@@ -19,7 +19,7 @@ def test_whatever_happens_every_message_is_stored_once_in_order_and_acknowledged
 
 
 def test_so_do_long_random_lives() -> None:
-    for seed in range(60):
+    for seed in range(50):
         assert run(World, seed, ["connect", *schedule(seed, 200)]) == [], f"seed {seed}"
 
 
