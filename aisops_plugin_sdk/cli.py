@@ -78,7 +78,11 @@ async def _check(name: str, body: dict[str, str]) -> "tuple[int, list[Finding], 
             ready = await process.client.get("/readyz", signed=False)
             if ready.code == "not_configured":
                 wanted = "; ".join(f"{item['path']} {item['message']}" for item in ready.details)
-                return NOT_CONFIGURED, [], f"{wanted}. Set what is missing (any value will do for a check) and repeat."
+                return (
+                    NOT_CONFIGURED,
+                    [],
+                    f"{wanted}. Nothing is sent during a check: made-up values of the right form will do.",
+                )
             findings = await examine(process, env=env, body=body)
     except (SdkError, SidecarFailed) as error:
         return FAILED, [], str(error)

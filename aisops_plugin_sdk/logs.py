@@ -52,8 +52,8 @@ def to_document(record: LogRecord, *, time_ms: int, redactor: Redactor) -> dict[
 def cut(text: str, limit_bytes: int) -> str:
     """Cut a text so that its UTF-8 has at most so many bytes.
 
-    What UTF-8 cannot carry becomes a question mark, and so do control characters but tab and line feed: JSON writes them
-    in six bytes each, which would break the length of a line.
+    What UTF-8 cannot carry becomes a question mark, and so do control characters but tab and line feed: JSON writes
+    them in six bytes each, which would break the length of a line.
     """
     raw = text.translate(_CONTROLS).encode("utf-8", "replace")
     return raw[:limit_bytes].decode("utf-8", "ignore") if len(raw) > limit_bytes else raw.decode()

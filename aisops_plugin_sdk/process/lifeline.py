@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 POLL_S = 0.5
-ORPHAN_GRACE_S = 2.0
+ORPHAN_GRACE_S = 1.5
 ORPHAN_EXIT = 1
 _PR_SET_PDEATHSIG = 1
 
@@ -22,7 +22,7 @@ class Lifeline:
 
     Args:
         stdin: also end when stdin ends (the Runner holds the other end and writes nothing).
-        on_lost: called once, from a thread, when the parent is gone; the process is ended two seconds later at the
+        on_lost: called once, from a thread, when the parent is gone; the process is ended 1.5 seconds later at the
             latest.
     """
 
