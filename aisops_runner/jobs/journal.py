@@ -99,11 +99,10 @@ def finish(work: Transaction, kept: Kept) -> None:
     """Write the result into the lane and into the journal, and the job as DONE."""
     result = kept.result
     seq = work.append(*kept.drafts)
-    age_s = int(schema.get_meta(work.connection, _AGE) or b"0")
     work.connection.execute(
-        "UPDATE jobs SET phase = ?, input = x'', result = ?, output = ?, result_seq = ?, done_age_s = ?, calls = ? "
-        "WHERE job_id = ?",
-        (_DONE, kept.payload, kept.output, seq, age_s, result.execution.calls, result.job_id),
+        "UPDATE jobs SET phase = ?, input = x'', result = ?, output = ?, result_seq = ?, calls = ?, done_age_s = "
+        "COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'age_s'), 0) WHERE job_id = ?",
+        (_DONE, kept.payload, kept.output, seq, result.execution.calls, result.job_id),
     )
 
 

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -56,25 +56,38 @@ class Inventory:
     stats: QueueStats
 
 
-@dataclass(slots=True)
 class Transaction:
     """One unit of work: the connection, and the messages that join the lane in the same commit.
 
+    Messages are numbered at once and inserted together at the end.
+
     Attributes:
         connection: Inside the open transaction.
-        rows: What has been appended so far.
+        rows: What joined the lane.
         rewritten: Rows that stood in the lane before were changed.
     """
 
-    connection: sqlite3.Connection
-    rows: list[Row] = field(default_factory=list)
-    rewritten: bool = False
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.rows: list[Row] = []
+        self.rewritten = False
+        self._new: list[tuple[Row, Draft]] = []
+        self._next = 0
 
     def append(self, *drafts: Draft) -> int:
         """Add messages to the lane; returns the number of the last one (0 when there was none)."""
-        added = store.append(self.connection, drafts)
-        self.rows.extend(added)
-        return added[-1].seq if added else 0
+        if not drafts:
+            return 0
+        if not self._next:
+            self._next = store.next_seq(self.connection)
+        self._new += store.number(drafts, self._next)
+        self._next += len(drafts)
+        return self._next - 1
+
+    def finish(self) -> None:
+        """Insert what was appended."""
+        store.insert(self.connection, self._new)
+        self.rows += [row for row, _ in self._new]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +187,7 @@ class Outbox:
         def run(connection: sqlite3.Connection) -> _Committed:
             transaction = Transaction(connection)
             value = unit(transaction)
+            transaction.finish()
             dropped = store.give_way(connection, self.bounds) if transaction.rows else 0
             rewritten = transaction.rewritten or dropped > 0
             return _Committed(value, transaction.rows, store.stats(connection), rewritten)

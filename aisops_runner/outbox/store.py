@@ -48,23 +48,30 @@ def next_seq(connection: sqlite3.Connection) -> int:
     return int(row[0]) + 1 if row else 1
 
 
-def append(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> list[Row]:
-    """Number and insert messages; returns them as rows."""
-    if not drafts:
-        return []
-    seq = next_seq(connection)
+def number(drafts: Sequence[Draft], first_seq: int) -> list[tuple[Row, Draft]]:
+    """Give messages their numbers and ids, in memory."""
     now_ms = time.time_ns() // 1_000_000
     chance = os.urandom(10 * len(drafts))
-    rows: list[Row] = []
-    values: list[tuple[object, ...]] = []
+    numbered: list[tuple[Row, Draft]] = []
     for position, one in enumerate(drafts):
         identity = message_id(now_ms, chance[10 * position : 10 * position + 10])
-        rows.append(Row(seq, seq, one.payload, identity))
-        values.append(_values(seq, seq, one, identity))
-        seq += 1
-    connection.executemany(_INSERT, values)
-    _count(connection, messages=len(rows), octets=sum(row.cost for row in rows))
-    return rows
+        seq = first_seq + position
+        numbered.append((Row(seq, seq, one.payload, identity, one.skip), one))
+    return numbered
+
+
+def insert(connection: sqlite3.Connection, numbered: Sequence[tuple[Row, Draft]]) -> None:
+    """Insert numbered messages, all in one statement."""
+    if numbered:
+        connection.executemany(_INSERT, [_values(row.seq, row.low, one, row.message_id) for row, one in numbered])
+        _count(connection, messages=len(numbered), octets=sum([row.cost for row, _ in numbered]))
+
+
+def append(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> list[Row]:
+    """Number and insert messages; returns them as rows."""
+    numbered = number(drafts, next_seq(connection)) if drafts else []
+    insert(connection, numbered)
+    return [row for row, _ in numbered]
 
 
 def put_back(connection: sqlite3.Connection, seq: int, one: Draft, *, low: int, identity: bytes = b"") -> None:
