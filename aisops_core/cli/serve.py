@@ -7,13 +7,16 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from aisops_core import logs
-from aisops_core.app import Core, build
 from aisops_core.cli.core import ExampleCommand, location_options, version
 from aisops_core.config import CoreConfig, load
+
+if TYPE_CHECKING:
+    from aisops_core.app import Core
 
 
 @click.command(
@@ -65,6 +68,8 @@ def serve(
 
 
 async def _serve(settings: CoreConfig) -> None:
+    from aisops_core.app import build  # heavy, and not needed to find a mistake in the settings
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -48,9 +48,11 @@ def read_input(source: str) -> Any:
     where = "--input"
     try:
         if source == "-":
-            where, text = "standard input", sys.stdin.read()
+            where = "standard input"
+            text = sys.stdin.read()
         elif source.startswith("@"):
-            where, text = source[1:], Path(source[1:]).read_text(encoding="utf-8")
+            where = source[1:]
+            text = Path(where).read_text(encoding="utf-8")
         else:
             text = source
         return json.loads(text)

@@ -124,7 +124,8 @@ def _rich_table(cells: Mapping[str, Sequence[str]], columns: Sequence[Column]) -
     kept = list(columns)
     while sum(widths[column.title] for column in kept) > console.width and any(column.optional for column in kept):
         kept.remove(next(column for column in reversed(kept) if column.optional))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    heading = "" if os.environ.get("NO_COLOR") else "bold"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=heading)
     for column in kept:
         table.add_column(column.title, no_wrap=True, overflow="ignore")
     for row in zip(*(cells[column.title] for column in kept), strict=True):
