@@ -274,10 +274,8 @@ class ScriptedRunner:
     async def accept(self, job: Job) -> None:
         await self.deliver(JobAccept(job.job_id, job.lease_id, job.attempt))
 
-    async def finish(
-        self, job: Job, status: ResultStatus = ResultStatus.SUCCEEDED, output: bytes = b'{"ok":1}'
-    ) -> None:
-        await self.deliver(result(job, status, output))
+    async def finish(self, job: Job, output: bytes = b'{"ok":1}') -> None:
+        await self.deliver(result(job, output=output))
 
 
 def result(job: Job, status: ResultStatus = ResultStatus.SUCCEEDED, output: bytes = b'{"ok":1}') -> JobResult:

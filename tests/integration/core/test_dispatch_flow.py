@@ -232,7 +232,7 @@ async def test_an_unknown_capability_goes_to_another_runner_or_fails(parts: Part
     await other.deliver(JobReject(moved.job_id, moved.lease_id, 1, RejectReason.UNKNOWN_CAPABILITY))
     ended = await parts.dispatcher.wait(TENANT, job.job_id, 5)
     assert (ended.state, ended.error_code) == ("failed", "unknown_capability")
-    with pytest.raises(UnknownCapability, match="email.send") as caught:
+    with pytest.raises(UnknownCapability) as caught:
         await parts.submit("kakao.send", runner_id=None)
     assert caught.value.known == ("email.send",)
 
@@ -402,9 +402,8 @@ async def test_logs_are_paged_in_order_and_bad_cursors_refused(parts: Parts, run
     await runner.deliver(*lines, LogEvent(LogLevel.ERROR, "of the Runner", 9))
     first = await parts.dispatcher.logs(TENANT, job.id, None, 3)
     rest = await parts.dispatcher.logs(TENANT, job.id, first.next_cursor, 3)
-    assert [line.text for line in (*first.items, *rest.items)] == [
-        f"line {n}\N{REPLACEMENT CHARACTER}" for n in range(5)
-    ]
+    texts = [line.text for line in (*first.items, *rest.items)]
+    assert texts == [f"line {n}\N{REPLACEMENT CHARACTER}" for n in range(5)]
     assert rest.next_cursor is None
     for cursor in ("?", "AAAA", "_" * 200, "é"):
         with pytest.raises(InvalidCursor):

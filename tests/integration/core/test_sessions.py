@@ -1,0 +1,453 @@
+"""Sessions, leases and what survives a fall: fencing, reconciliation, expiry, clones, restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import pytest
+from sqlalchemy import select, update
+
+from aisops_core.errors import Fenced, SessionRefused
+from aisops_core.storage.schema import meta, runner_events, watermarks
+from aisops_protocol.messages import (
+    Capability,
+    EpochStart,
+    Event,
+    GapReport,
+    Heartbeat,
+    HeldJob,
+    Job,
+    JobAccept,
+    JobCancel,
+    JobPhase,
+    LogEvent,
+    LogLevel,
+    MessageClass,
+    Ping,
+    ResultStatus,
+    RunnerEnvelope,
+    Skip,
+    Verdict,
+)
+from tests.support.core_store import (
+    OPERATOR,
+    OTHER_TENANT,
+    TENANT,
+    HeldClock,
+    Parts,
+    ScriptedRunner,
+    eventually,
+    result,
+    running,
+)
+
+
+def held(job: Job, phase: JobPhase) -> tuple[HeldJob, ...]:
+    return (HeldJob(job.job_id, job.lease_id, job.attempt, phase),)
+
+
+async def kinds(parts: Parts, job_id: str) -> list[str]:
+    return [entry.kind for entry in await parts.dispatcher.timeline(TENANT, job_id)]
+
+
+async def events(parts: Parts) -> list[str]:
+    query = select(runner_events.c.kind).where(runner_events.c.tenant_id == TENANT).order_by(runner_events.c.id)
+    return await parts.store.read(lambda connection: list(connection.execute(query).scalars()))
+
+
+# --- fencing ----------------------------------------------------------------------------------------------------------
+
+
+async def test_every_write_of_an_older_session_is_refused_and_leaves_nothing(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    old = await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    new = await runner.connect(held(job, JobPhase.ACCEPTED))
+    assert new.ref.session_epoch == old.ref.session_epoch + 1
+    assert runner.closed == ["SUPERSEDED"]
+    envelopes = [RunnerEnvelope(result(job), 1), RunnerEnvelope(LogEvent(LogLevel.INFO, "x", 1, job.job_id), 2)]
+    with pytest.raises(Fenced):
+        await parts.dispatcher.deliver(old.ref, runner.queue_epoch, envelopes, 2)
+    with pytest.raises(Fenced):
+        await parts.dispatcher.heartbeat(old.ref, Heartbeat(0))
+    await parts.dispatcher.close_session(old.ref, "late goodbye")
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "leased"
+    assert (await parts.dispatcher.logs(TENANT, job.job_id)).items == ()
+    assert (await parts.runners.get(TENANT, "runner-1")).connected
+    await parts.dispatcher.deliver(new.ref, runner.queue_epoch, envelopes, 2)
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "succeeded"
+
+
+async def test_a_takeover_by_another_process_fences_claims_heartbeats_and_deliveries(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    async with running(parts.url, parts.clock) as twin:
+        opened = await runner.connect()
+        elsewhere = ScriptedRunner(twin)
+        await elsewhere.connect()
+        await parts.submit()
+        await eventually(_closed, runner)
+        assert not [body for body in runner.received if isinstance(body, Job)]
+        with pytest.raises(Fenced):
+            await parts.dispatcher.deliver(opened.ref, runner.queue_epoch, [], 0)
+
+
+async def _closed(runner: ScriptedRunner) -> bool:
+    return bool(runner.closed)
+
+
+async def test_rows_and_watermark_are_stored_together_or_not_at_all(parts: Parts, runner: ScriptedRunner) -> None:
+    opened = await runner.connect()
+    job = await parts.submit()
+    good = RunnerEnvelope(LogEvent(LogLevel.INFO, "kept?", 1, job.id), 1)
+    broken = RunnerEnvelope(LogEvent(LogLevel.INFO, "not text", 2**80, job.id), 2)
+    with pytest.raises(Exception):  # noqa: B017 - each driver has its own word for a number that does not fit
+        await parts.dispatcher.deliver(opened.ref, runner.queue_epoch, [good, broken], 2)
+    assert (await parts.dispatcher.logs(TENANT, job.id)).items == ()
+    assert await _watermark(parts, runner) == 0
+    await parts.dispatcher.deliver(opened.ref, runner.queue_epoch, [good], 1)
+    assert len((await parts.dispatcher.logs(TENANT, job.id)).items) == 1
+    assert await _watermark(parts, runner) == 1
+
+
+async def _watermark(parts: Parts, runner: ScriptedRunner) -> int:
+    query = select(watermarks.c.seq).where(
+        watermarks.c.tenant_id == TENANT, watermarks.c.queue_epoch == runner.queue_epoch
+    )
+    return await parts.store.read(lambda connection: connection.execute(query).scalar_one())
+
+
+# --- the durable lane -------------------------------------------------------------------------------------------------
+
+
+async def test_a_reconnect_resumes_behind_what_was_committed(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await runner.deliver(*(LogEvent(LogLevel.INFO, str(n), n) for n in range(5)))
+    assert (await runner.connect()).welcome.ack_watermark.seq == 5
+    earlier, runner.queue_epoch = runner.queue_epoch, secrets.token_bytes(16)
+    again = await runner.connect(epoch_start_seq=6, previous_epochs=(EpochStart(earlier, 1),))
+    assert (again.welcome.ack_watermark.queue_epoch, again.welcome.ack_watermark.seq) == (runner.queue_epoch, 5)
+
+
+async def test_a_gap_is_shown_to_the_operator(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    runner.seq = 9
+    opened = await runner.connect(oldest_unacked_seq=8)
+    assert opened.welcome.ack_watermark.seq == 7
+    assert await events(parts) == ["gap"]
+
+
+async def test_only_the_newest_queue_epochs_are_remembered(parts: Parts, runner: ScriptedRunner) -> None:
+    for _ in range(20):
+        runner.queue_epoch = secrets.token_bytes(16)
+        await runner.connect()
+    query = select(watermarks.c.queue_epoch).where(watermarks.c.tenant_id == TENANT)
+    kept = await parts.store.read(lambda connection: list(connection.execute(query).scalars()))
+    assert len(kept) == 16
+    assert runner.queue_epoch in [bytes(epoch) for epoch in kept]
+
+
+async def test_what_a_runner_says_of_itself_becomes_its_events(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await runner.deliver(
+        Event("sidecar.quarantined", 7, b'{"plugin":"acme"}'),
+        Heartbeat(1, offline_beats=3, offline_ms=45_000),
+        Heartbeat(1),
+        Skip(4, 9, MessageClass.DROPPABLE, 6),
+        GapReport(1, 2, "damaged"),
+    )
+    assert await events(parts) == ["sidecar.quarantined", "was_offline", "skipped", "gap"]
+
+
+# --- reconciliation ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_job_the_runner_still_holds_goes_on(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    await runner.accept(job)
+    await runner.disconnect()
+    opened = await runner.connect(held(job, JobPhase.STARTED))
+    assert [verdict.verdict for verdict in opened.welcome.job_verdicts] == [Verdict.KEEP]
+    await runner.finish(job)
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "succeeded"
+
+
+async def test_a_job_that_never_reached_the_journal_is_given_out_again(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.submit("email.send")
+    lost = await runner.job()
+    await runner.connect()
+    again = await runner.job()
+    assert (again.job_id, again.attempt) == (lost.job_id, 1)
+    assert again.lease_id != lost.lease_id
+
+
+@pytest.mark.parametrize(("capability", "state"), [("kakao.send", "leased"), ("email.send", "uncertain")])
+async def test_a_lost_journal_repeats_only_what_may_be_repeated(
+    parts: Parts, runner: ScriptedRunner, capability: str, state: str
+) -> None:
+    await runner.connect()
+    await parts.submit(capability)
+    job = await runner.job()
+    await runner.accept(job)
+    runner.journal_id = secrets.token_bytes(16)
+    await runner.connect()
+    assert (await parts.reaches(job.job_id, state)).attempt == (2 if state == "leased" else 1)
+
+
+async def test_jobs_core_does_not_know_or_has_ended_are_cancelled_at_the_runner(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    await runner.accept(job)
+    await parts.dispatcher.cancel(OPERATOR, job.job_id)
+    unknown = HeldJob("job_unknown", b"u" * 16, 1, JobPhase.STARTED)
+    opened = await runner.connect((*held(job, JobPhase.STARTED), unknown))
+    assert {verdict.verdict for verdict in opened.welcome.job_verdicts} == {Verdict.CANCEL}
+    await runner.deliver(result(job, ResultStatus.CANCELLED, b""))
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "cancelled"
+
+
+async def test_a_job_taken_back_but_still_running_is_adopted_by_its_runner(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    await runner.accept(job)
+    await runner.disconnect()
+    await parts.pass_time(400)
+    await parts.reaches(job.job_id, "queued")
+    opened = await runner.connect(held(job, JobPhase.STARTED))
+    assert [verdict.verdict for verdict in opened.welcome.job_verdicts] == [Verdict.KEEP]
+    again = await runner.job()
+    assert again.job_id == job.job_id
+    assert again.lease_id != job.lease_id
+    await runner.deliver(JobAccept(again.job_id, again.lease_id, again.attempt), result(again))
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "succeeded"
+
+
+async def test_after_a_restore_done_work_is_told_again_and_lost_work_not_repeated_blindly(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    await parts.submit()
+    await parts.submit("email.send")
+    done, forgotten = await runner.expect(Job, 2)
+    await runner.accept(done)
+    await runner.accept(forgotten)
+    runner.core_epoch = b"an earlier life."
+    opened = await runner.connect(held(done, JobPhase.DONE))
+    assert [verdict.verdict for verdict in opened.welcome.job_verdicts] == [Verdict.RESEND_RESULT]
+    assert (await parts.dispatcher.get(TENANT, forgotten.job_id)).state == "uncertain"
+
+
+# --- leases and time --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("capability", "state"), [("kakao.send", "queued"), ("email.send", "uncertain")])
+async def test_a_silent_runner_loses_its_jobs_after_lease_and_grace(
+    parts: Parts, runner: ScriptedRunner, capability: str, state: str
+) -> None:
+    await runner.connect()
+    await parts.submit(capability)
+    job = await runner.job()
+    await runner.accept(job)
+    await runner.disconnect()
+    await parts.pass_time(359)
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "running"
+    await parts.pass_time(2)
+    taken = await parts.reaches(job.job_id, state)
+    assert taken.attempt == (2 if state == "queued" else 1)
+    await runner.connect()
+    if state == "uncertain":
+        await runner.finish(job)
+        assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "uncertain", "a late result never overwrites"
+        assert "late_result" in await kinds(parts, job.job_id)
+
+
+async def test_heartbeats_keep_a_lease(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.submit("email.send")
+    job = await runner.job()
+    await runner.accept(job)
+    for _ in range(10):
+        await parts.pass_time(60)
+        await runner.beat(job.lease_id)
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "running"
+
+
+async def test_a_heartbeat_renews_only_the_sessions_own_leases(parts: Parts, runner: ScriptedRunner) -> None:
+    other = await ScriptedRunner(parts, "runner-2").enroll()
+    await runner.connect()
+    await parts.submit("email.send")
+    job = await runner.job()
+    await runner.disconnect()
+    await other.connect()
+    for _ in range(7):
+        await parts.pass_time(60)
+        await other.beat(job.lease_id)
+    await parts.reaches(job.job_id, "uncertain")
+
+
+async def test_a_job_not_accepted_in_time_is_sent_again_under_the_same_lease(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    await parts.submit()
+    first = await runner.job()
+    await parts.pass_time(10)
+    second = await runner.job()
+    assert second == first
+    await runner.accept(first)
+    await parts.pass_time(60)
+    marker = await parts.submit()
+    assert (await runner.job()).job_id == marker.id
+
+
+async def test_a_job_nobody_takes_ends_when_its_queue_time_is_over(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await runner.disconnect()
+    job = await parts.submit(queue_ttl_s=60)
+    waiting = asyncio.create_task(parts.dispatcher.wait(TENANT, job.id, 30))
+    await parts.pass_time(61)
+    ended = await waiting
+    assert (ended.state, ended.error_code) == ("timed_out", "queue_expired")
+
+
+async def test_a_clock_set_forward_ages_no_lease(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.submit("email.send")
+    job = await runner.job()
+    await runner.accept(job)
+    parts.clock.now_ms += 3_600_000
+    parts.dispatcher._board.timing.set()
+    marker = await parts.submit()
+    await runner.job()
+    await parts.pass_time(1)
+    await parts.dispatcher.cancel(OPERATOR, marker.id)
+    assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "running"
+
+
+async def test_after_a_restart_every_lease_has_a_full_term_again(url: str, clock: HeldClock) -> None:
+    async with running(url, clock) as parts:
+        runner = await ScriptedRunner(parts).enroll()
+        await runner.connect()
+        await parts.submit("email.send")
+        waiting = await parts.submit("email.send", labels={"site": "nowhere"})
+        job = await runner.job()
+        await runner.accept(job)
+        epoch = runner.core_epoch
+    clock.advance(86_000)
+    async with running(url, clock) as parts:
+        await parts.pass_time(359)
+        assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "running"
+        runner.parts, runner.labels = parts, (("site", "nowhere"),)
+        await runner.connect(held(job, JobPhase.DONE))
+        assert runner.core_epoch == epoch, "a restart is not a restore"
+        await runner.finish(job)
+        assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "succeeded"
+        assert (await runner.job()).job_id == waiting.id, "waiting jobs are found again"
+
+
+async def test_a_lapsed_job_is_stopped_at_a_runner_that_is_still_connected(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    await parts.submit("email.send")
+    job = await runner.job()
+    await runner.accept(job)
+    for _ in range(13):
+        await parts.pass_time(30)
+        await runner.beat()
+    (stop,) = await runner.expect(JobCancel)
+    assert stop.lease_id == job.lease_id
+    await parts.reaches(job.job_id, "uncertain")
+
+
+# --- clones and refusals ----------------------------------------------------------------------------------------------
+
+
+async def test_a_clone_is_refused_while_the_first_machine_answers(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    clone = ScriptedRunner(parts)
+    knocking = asyncio.create_task(clone.connect())
+    await runner.expect(Ping)
+    await runner.beat()
+    with pytest.raises(SessionRefused) as caught:
+        await knocking
+    assert caught.value.reason == "DUPLICATE_INSTANCE"
+    assert caught.value.retry_after_ms > 0
+    assert not runner.closed
+
+
+async def test_a_restarted_runner_takes_over_when_the_old_stream_stays_silent(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    parts.dispatcher._reception._ping_s = 0.05
+    await runner.connect()
+    reborn = ScriptedRunner(parts)
+    await reborn.connect()
+    assert runner.closed == ["SUPERSEDED"]
+    await parts.submit()
+    assert (await reborn.job()).capability == "kakao.send"
+
+
+async def test_a_session_silent_for_thirty_seconds_gives_way_at_once(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.pass_time(30)
+    await ScriptedRunner(parts).connect()
+    assert runner.closed == ["SUPERSEDED"]
+    assert not [body for body in runner.received if isinstance(body, Ping)]
+
+
+async def test_sessions_that_may_not_open(parts: Parts, runner: ScriptedRunner) -> None:
+    with pytest.raises(SessionRefused) as unknown:
+        await ScriptedRunner(parts, "stranger").connect()
+    assert unknown.value.reason == "NOT_ENROLLED"
+    with pytest.raises(SessionRefused) as foreign:
+        await ScriptedRunner(parts, "runner-1", OTHER_TENANT).connect()
+    assert foreign.value.reason == "NOT_ENROLLED"
+    with pytest.raises(SessionRefused) as ahead:
+        await runner.connect(protocol_min=7, protocol_max=9)
+    assert ahead.value.reason == "PROTOCOL_UNSUPPORTED"
+    runner.principal = OPERATOR
+    with pytest.raises(SessionRefused):
+        await runner.connect()
+
+
+async def test_a_runner_shows_what_it_said(parts: Parts, runner: ScriptedRunner) -> None:
+    runner.labels = (("site", "seoul"),)
+    await runner.connect()
+    record = await parts.runners.get(TENANT, "runner-1")
+    assert (record.connected, record.labels, record.job_slots) == (True, {"site": "seoul"}, 4)
+    assert [capability.name for capability in record.capabilities] == ["email.send", "kakao.send"]
+    await runner.disconnect()
+    assert not (await parts.runners.get(TENANT, "runner-1")).connected
+    await runner.connect()
+    await parts.pass_time(46)
+    assert not (await parts.runners.get(TENANT, "runner-1")).connected, "not heard of for too long"
+
+
+async def test_a_new_report_replaces_the_old_one(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    runner.capabilities = (Capability("sms.send", "sms", "2.0"),)
+    await runner.connect()
+    assert [c.name for c in await parts.runners.capabilities(TENANT)] == ["sms.send"]
+    assert (await parts.submit("sms.send")).effect_class == 2
+
+
+async def test_the_core_epoch_is_part_of_the_database(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await parts.store.write(lambda c: c.execute(update(meta).values(value=b"r" * 16)).rowcount)
+    async with running(parts.url, parts.clock) as restored:
+        runner.parts = restored
+        await runner.connect()
+    assert runner.core_epoch == b"r" * 16
