@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from aisops_runner.control.server import SOCKET_NAME
+from aisops_runner.control.address import SOCKET_NAME
 from aisops_runner.errors import RunnerError
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024

@@ -17,9 +17,10 @@ from typing import Any
 
 import structlog
 
+from aisops_runner.control.address import SOCKET_NAME
 from aisops_runner.errors import DataDirUnusable, RunnerError
 
-SOCKET_NAME = "control.sock"
+
 MAX_LINE_BYTES = 64 * 1024
 IDLE_S = 60.0
 CONNECTIONS = 16
