@@ -20,7 +20,6 @@ import structlog
 from aisops_runner.control.address import SOCKET_NAME
 from aisops_runner.errors import DataDirUnusable, RunnerError
 
-
 MAX_LINE_BYTES = 64 * 1024
 IDLE_S = 60.0
 CONNECTIONS = 16

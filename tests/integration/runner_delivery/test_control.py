@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from aisops_runner.control.client import RunnerNotRunning, ask
 from aisops_runner.control.address import SOCKET_NAME
+from aisops_runner.control.client import RunnerNotRunning, ask
 from aisops_runner.control.server import ControlServer
 from aisops_runner.errors import RunnerError, StorageFailed
 
