@@ -15,7 +15,7 @@ NOOP = '''
 from aisops_plugin_sdk import Context, Plugin
 from pydantic import BaseModel
 
-plugin = Plugin("noop", version="1.0", max_concurrency=64)
+plugin = Plugin("noop", version="1.0", max_concurrency=512)
 
 
 class Ping(BaseModel):

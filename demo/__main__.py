@@ -51,9 +51,7 @@ def raise_the_set(stage: Stage, screen: Screen) -> None:
     with screen.step("runner") as said:
         stage.create_runner()
         record = stage.start_runner()
-        said.append(
-            f"{stage.runner_id} connected, offers {', '.join(sorted(c['name'] for c in record['capabilities']))}"
-        )
+        said.append(f"{stage.runner_id} connected, offers {', '.join(sorted(record['capabilities']))}")
 
 
 def deliver(

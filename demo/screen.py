@@ -39,15 +39,15 @@ class Screen:
             self.console.print(f"  [dim]…[/] {title}", end="\r")
         yield said
         took = f"{time.monotonic() - begun:.1f} s"
-        self.console.print(f"  [green]✓[/] {title:<11}{' '.join(said):<86}[dim]{took:>6}[/]")
+        self.console.print(f"  [green]✓[/] {title:<11}[dim]{took:>5}[/]  {' '.join(said)}", soft_wrap=True)
 
     def table(self, rows: Sequence[Row], runner_id: str) -> Table:
         """Return the table of jobs as they stand."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for title in ("  capability", "state", "runner", "sidecar pid", "provider message id", "ms"):
-            table.add_column(
-                title, no_wrap=title != "provider message id", justify="right" if title == "ms" else "left"
-            )
+        for title in ("  capability", "state", "runner", "sidecar pid"):
+            table.add_column(title, no_wrap=True)
+        table.add_column("provider message id", overflow="fold")  # an id is never cut
+        table.add_column("ms", no_wrap=True, justify="right")
         for row in rows:
             style = STATE_STYLE.get(row.state, "bold red")
             table.add_row(
