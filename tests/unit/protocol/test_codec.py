@@ -35,7 +35,7 @@ CARRIERS: dict[type[Any], Any] = {
     m.JobVerdict: lambda part: replace(ex.CORE_BODIES["welcome"], job_verdicts=(part,)),
 }  # fmt: skip
 CASES = [(kind, name) for kind, spec in SPEC.items() for name in spec]
-quick = settings(max_examples=25, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def is_core(body: object) -> bool:
@@ -233,6 +233,10 @@ def test_envelope_fields_and_counts_are_checked() -> None:
     ):
         with pytest.raises(LocalProtocolError, match=rf"field envelopes\[0\]\.{name} "):
             codec.encode_runner_frame(m.RunnerFrame("t", "r", (envelope,)))
+    for wire in ({"seq": 2**63}, {"message_id": b"short"}):
+        frame = pb.RunnerMessage(tenant_id="t", runner_id="r", envelopes=[wire])
+        with pytest.raises(RemoteProtocolError, match=rf"field envelopes\[0\]\.{next(iter(wire))} "):
+            codec.decode_runner_frame(frame.SerializeToString())
     with pytest.raises(LocalProtocolError, match=r"field envelopes\[0\]\.core_seq "):
         codec.encode_core_frame(m.CoreFrame("t", "r", (m.CoreEnvelope(ex.ACK, -1),)))
     many = pb.CoreMessage(tenant_id="t", runner_id="r", envelopes=[{}] * 4097).SerializeToString()
@@ -300,13 +304,13 @@ def survives(data: bytes) -> None:
             receive(data)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200))
 def test_noise_is_refused_and_never_crashes(data: bytes) -> None:
     survives(data)
 
 
-@settings(max_examples=250)
+@settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from(sorted(GOLDEN)),
     st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=6),

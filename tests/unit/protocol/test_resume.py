@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aisops_protocol import messages as m
@@ -41,6 +41,7 @@ def test_resume(why: str, greeting: m.Hello, known: dict[bytes, int], expected: 
     assert resume(greeting, known) == expected
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(message(m.Hello), st.data())
 def test_whatever_a_hello_and_core_say_the_answer_is_within_what_the_runner_has(
     greeting: m.Hello, data: st.DataObject

@@ -308,11 +308,19 @@ def test_rows_are_delivered_once_and_acknowledged_after_the_commit_only() -> Non
     assert pair.down() == [], "nothing is acknowledged before the commit"
     pair.core.committed(2)
     pair.core.committed(1)
+    assert pair.core.watermark == 2, "a watermark never goes back"
     pair.core.committed(3)
     assert pair.down() == [Acked(ex.EPOCH, 3)], "acknowledgements are cumulative"
     assert pair.core.receive(runner_frame(*rows(2, 3)), 0.0) == []
     assert [frame.envelopes[0].body for frame in pair.core.frames()] == [m.Ack(ex.EPOCH, 3)], "said again, not stored"
     assert code_of(LocalProtocolError, lambda: pair.core.committed(4)) == Code.ACK_AHEAD
+
+
+def test_of_a_frame_that_overlaps_what_core_has_only_the_new_is_delivered() -> None:
+    pair = Pair().open()
+    pair.core.receive(runner_frame(*rows(1, 2)), 0.0)
+    assert pair.core.receive(runner_frame(*rows(1, 2, 3)), 0.0) == [Delivered(ex.EPOCH, tuple(rows(3)), 3)]
+    assert pair.core.receive(runner_frame(*rows(3, 4)), 0.0) == [Delivered(ex.EPOCH, tuple(rows(4)), 4)]
 
 
 def test_a_repetition_that_is_not_committed_yet_is_not_acknowledged() -> None:
@@ -519,6 +527,12 @@ def test_only_the_newest_heartbeat_is_sent_and_it_acknowledges_what_core_sent() 
     pair.runner.send_volatile(m.Heartbeat(2), 1.0)
     assert pair.up() == [HeartbeatReceived(m.Heartbeat(2, core_ack=4, ping_nonce=7))]
     assert pair.core.core_ack == 4
+
+
+def test_a_runner_cannot_confirm_what_core_has_not_sent() -> None:
+    pair = Pair().open()
+    pair.core.receive(runner_frame(m.RunnerEnvelope(m.Heartbeat(1, core_ack=500))), 0.0)
+    assert pair.core.core_ack == 1
 
 
 def test_a_pong_tells_round_trip_and_clock_skew() -> None:
