@@ -194,7 +194,8 @@ class Outbox:
 
         future = self.database.write(run)
         future.add_done_callback(self._committed)
-        return (await future).value  # type: ignore[return-value]  # _Committed is not generic: 3.11 slots forbid it
+        # Shielded: a caller that gives up does not undo the commit, and its rows must still be seen by `take`.
+        return (await asyncio.shield(future)).value  # type: ignore[return-value]  # _Committed is not generic: 3.11 slots forbid it
 
     async def put(self, *bodies: RunnerBody) -> None:
         """Store messages; when this returns they will reach Core, unless their class allows dropping.

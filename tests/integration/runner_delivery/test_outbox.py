@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,79 @@ async def test_a_failing_unit_undoes_itself_and_nobody_else(tmp_path: Path):
     assert [type(one) for one in results] == [type(None), ValueError, type(None)]
     assert bodies(await drain(outbox)) == [event(1), event(2)]
     assert outbox.stats.messages == 2
+    await outbox.close()
+
+
+async def test_a_caller_that_gives_up_does_not_hide_its_rows(tmp_path: Path):
+    outbox = await Outbox.open(tmp_path)
+    writing = asyncio.create_task(outbox.put(event(1)))
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await outbox.put(event(2))
+
+    assert bodies(await drain(outbox)) == [event(1), event(2)]
+    await outbox.close()
+
+
+async def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_stored_and_it_recovers_alone(tmp_path: Path):
+    outbox = await Outbox.open(tmp_path)
+    await outbox.put(event(1))
+    writer = outbox.database._writing
+    pages = writer.execute("PRAGMA page_count").fetchone()[0]
+    writer.execute(f"PRAGMA max_page_count = {pages + 5}")
+    stored = [event(1)]
+
+    async def fill() -> None:
+        for number in range(2, 100):
+            await outbox.put(event(number, size=1000))
+            stored.append(event(number, size=1000))
+
+    with pytest.raises(StorageFailed):
+        await fill()
+    assert bodies(await drain(outbox)) == stored
+
+    outbox.ack(outbox.last_seq)
+    await outbox._keep_up()
+    await outbox.put(event(1000))
+    assert bodies(await drain(outbox)) == [event(1000)]
+    await outbox.close()
+
+
+async def test_after_a_fault_of_the_disk_the_file_is_opened_again(tmp_path: Path):
+    outbox = await Outbox.open(tmp_path)
+    handle = outbox.database._writing
+    faults = [1, 1]
+
+    def failing(connection: sqlite3.Connection) -> None:
+        if faults:
+            faults.pop()
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        store.append(connection, [store.draft(event(1))])
+
+    results = await asyncio.gather(outbox.database.write(failing), outbox.put(event(2)), return_exceptions=True)
+    assert outbox.database._writing is not handle
+    failed = [one for one in results if isinstance(one, BaseException)]
+    assert all(isinstance(one, StorageFailed) for one in failed)
+    await outbox.put(event(3))
+    assert len(await drain(outbox)) == 3 - len(failed)
+    await outbox.close()
+
+
+async def test_a_slow_disk_does_not_hold_up_the_event_loop(tmp_path: Path):
+    outbox = await Outbox.open(tmp_path)
+    held = threading.Event()
+    writing = outbox.database.write(lambda connection: held.wait(10))
+    turns = 0
+    for _ in range(1000):
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert (turns, writing.done()) == (1000, False)
+    held.set()
+    await writing
     await outbox.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -33,8 +34,9 @@ from aisops_protocol.messages import (
 )
 from aisops_runner.adapters.calls import Call, JobLog, Outcome
 from aisops_runner.clock import SystemClock
-from aisops_runner.errors import RefusedForGood
+from aisops_runner.errors import RefusedForGood, StorageFailed
 from aisops_runner.identity.credentials import RunnerToken
+from aisops_runner.jobs import journal
 from aisops_runner.jobs.executor import Executor
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.uplink.dialer import Endpoint, GrpcDialer
@@ -379,6 +381,78 @@ async def test_tls_and_mutual_tls(tmp_path: Path):
         async with runner(tmp_path / "bad", core.port, endpoint=distrusting) as ends:
             await lost(ends)
             assert "tls_ca" in ends.uplink.status.last_error
+
+
+async def test_a_proxy_is_spoken_to_with_its_user_and_password(tmp_path: Path):
+    asked: list[bytes] = []
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        host, port = asked[-1].split()[1].decode().rsplit(":", 1)
+        inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(relay(reader, inner_writer), relay(inner_reader, writer), return_exceptions=True)
+
+    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
+    proxy_port = proxy.sockets[0].getsockname()[1]
+    async with core_end() as core:
+        through = Endpoint(
+            "127.0.0.1", core.port, plaintext=True, proxy=f"http://user:p%40ss@127.0.0.1:{proxy_port}", no_proxy="x.org"
+        )
+        async with runner(tmp_path, core.port, endpoint=through):
+            core.dispatch(job(1))
+            await core.until(all_done(core, 1))
+
+    credentials = base64.b64encode(b"user:p@ss")
+    assert asked[0].startswith(f"CONNECT 127.0.0.1:{core.port} ".encode())
+    assert credentials in asked[0]
+    proxy.close()
+    await proxy.wait_closed()
+
+
+async def test_results_wait_for_a_disk_that_fails_for_a_while(tmp_path: Path):
+    provider = Provider()
+    provider.gate.clear()
+    async with core_end() as core, runner(tmp_path, core.port, provider=provider) as ends:
+        core.dispatch(job(1))
+        await core.until(lambda: len(core.of(JobAccept)) == 1)
+        await provider.called(1)
+        whole, refused = ends.outbox.transact, asyncio.Event()
+
+        async def failing(unit: object) -> object:
+            refused.set()
+            raise StorageFailed("the disk is full")
+
+        ends.outbox.transact = failing  # type: ignore[method-assign,assignment]
+        provider.gate.set()
+        await asyncio.wait_for(refused.wait(), 10)
+        ends.outbox.transact = whole  # type: ignore[method-assign]
+        await core.until(all_done(core, 1))
+
+        assert provider.effects == {"job-1": 1}
+
+
+async def test_the_journal_forgets_by_count_and_by_its_own_age_but_never_what_core_has_not(tmp_path: Path):
+    async with core_end() as core, runner(tmp_path, core.port) as ends:
+        core.dispatch(*[job(n) for n in range(5)])
+        await core.until(all_done(core, 5))
+        kept = ends.outbox
+
+        async def left() -> int:
+            return await kept.database.read(lambda db: db.execute("SELECT COUNT(*) FROM jobs").fetchone()[0])
+
+        await kept.transact(lambda work: journal.retain(work, kept.last_seq, journal.RETAIN_S))
+        assert await left() == 5
+        await kept.transact(lambda work: journal.retain(work, 0, 60))
+        assert await left() == 5
+        await kept.transact(lambda work: journal.retain(work, kept.last_seq, 60))
+        assert await left() == 0
 
 
 async def test_nothing_listening_is_said_plainly(tmp_path: Path):
