@@ -30,8 +30,8 @@ def run(config_file: Path | None, *, once: bool) -> None:
     config = read_config(config_file)
     if config.token is None and config.token_file is None:
         raise ConfigInvalid(
-            "no runner token; create one at Core with `aisops runner create NAME`, put it into a file only this user can "
-            "read, and name that file as token_file (or AISOPS_RUNNER_TOKEN_FILE)",
+            "no runner token; create one at Core with `aisops runner create NAME`, put it into a file that only this "
+            "user can read, and name that file as token_file (or AISOPS_RUNNER_TOKEN_FILE)",
             key="token_file",
             source=str(config_file) if config_file else "environment",
         )

@@ -73,7 +73,7 @@ def test_what_is_not_listed_is_denied(method: str, url: str) -> None:
 
 
 def test_an_empty_policy_allows_nothing_and_says_so() -> None:
-    with pytest.raises(PolicyDenied, match="no .* rule"):
+    with pytest.raises(PolicyDenied, match=r"no .* rule"):
         EgressPolicy().check("GET", parse_target("https://cmdb.local/api"))
 
 

@@ -158,7 +158,10 @@ def test_any_value_for_any_key_is_taken_or_named(key: str, value: object) -> Non
     try:
         RunnerConfig.model_validate({key: value})
     except ValidationError as error:
-        assert str(_explain(error, {key: "file"}, "file")).startswith("file: ")
+        found = _explain(error, {key: "file"}, "file")
+    else:
+        return
+    assert str(found).startswith("file: ")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
@@ -170,4 +173,7 @@ def test_any_text_in_any_variable_is_taken_or_named(name: str, value: str) -> No
     try:
         load_config(None, {name: value})
     except ConfigInvalid as error:
-        assert error.source
+        source = error.source
+    else:
+        return
+    assert source
