@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from collections.abc import Sequence
@@ -22,11 +23,17 @@ HEADER_BYTES = 8_190
 KEEPALIVE_S = 75.0
 STOP_S = 3.0
 
-log = structlog.get_logger("aisops_core.api.access")
+ACCESS = "aisops_core.api.access"
+log = structlog.get_logger(ACCESS)
 
 
 class AccessLogger(AbstractAccessLogger):
     """One structured line a request: the route's pattern and no query, because ids belong in no access log."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the line would be written at all: at the level debug only, because it costs more than a small job."""
+        return logging.getLogger(ACCESS).isEnabledFor(logging.DEBUG)
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, request_time: float) -> None:
         """Write the line of one answered request; `request_time` is seconds."""

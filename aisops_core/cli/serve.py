@@ -64,7 +64,7 @@ def serve(
     settings.refuse_plaintext()
     logs.configure(settings.log_format, settings.log_level)
     os.umask(0o077)
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(settings))  # uvloop was measured here and is slower: gRPC polls in a thread of its own
 
 
 async def _serve(settings: CoreConfig) -> None:

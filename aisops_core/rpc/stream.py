@@ -42,6 +42,9 @@ HELD_BYTES = 8 * 1024 * 1024
 """Delivered and not yet handed to the dispatcher: above this the stream is not read, whatever window was given."""
 RECHECK_S = 15.0
 
+UNANSWERED_FRAMES = 16
+"""Frames read since the writer last had nothing left: above this the Runner must read before it is heard again."""
+
 Read = Callable[[], Awaitable[bytes | None]]
 """Returns the next gRPC message, None at the end; raises PeerGone."""
 Write = Callable[[bytes], Awaitable[None]]
@@ -99,8 +102,10 @@ class Stream:
         self._finished_reading = False
         self._ending: Ending | None = None
         self._to_write, self._to_commit, self._to_beat = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._room = asyncio.Event()
+        self._unanswered = 0
+        self._room, self._answered = asyncio.Event(), asyncio.Event()
         self._room.set()
+        self._answered.set()
 
     # --- the Outlet -----------------------------------------------------------------------------------------------
 
@@ -177,6 +182,10 @@ class Stream:
         while (data := await self._read()) is not None:
             await self._handle(self._session.receive(decode_runner_frame(data), self._clock.monotonic()))
             self._to_write.set()
+            self._unanswered += 1
+            if self._unanswered > UNANSWERED_FRAMES:
+                self._answered.clear()
+                await self._answered.wait()
             if self._backlog:
                 self._held_bytes += len(data)
                 if self._held_bytes > HELD_BYTES:
@@ -277,4 +286,6 @@ class Stream:
             if not frames:
                 if self._ending is not None:
                     return
+                self._unanswered = 0
+                self._answered.set()
                 await self._to_write.wait()

@@ -375,3 +375,18 @@ async def test_a_message_the_state_forbids_is_dropped_without_harm(link: Link) -
     await link.greet()
     link.stream.send(JobCancel("j", b"l" * 16))
     assert isinstance(await link.receive(JobCancel), JobCancel)
+
+
+async def test_a_runner_that_writes_without_reading_is_not_heard_further(link: Link, dispatcher: Dispatcher) -> None:
+    await link.greet()
+    link.blocked.clear()
+    for _ in range(100):
+        link.runner.send_volatile(Heartbeat(5), link.clock.now)
+        link.flush()
+    for _ in range(400):
+        await asyncio.sleep(0)
+    assert link.up.qsize() > 50
+    link.blocked.set()
+    for _ in range(400):
+        await asyncio.sleep(0)
+    assert link.up.empty()
