@@ -75,7 +75,7 @@ def _refuse_surrogates(value: Any) -> None:
 def _too_deep(value: Any) -> bool:
     """Goes level by level, because the text chooses how deep recursion would be."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [
             part
             for whole in level
