@@ -17,8 +17,8 @@ from aisops_protocol.messages import EffectClass, HeldJob, Job, JobAccept, JobPh
 from aisops_runner.jobs import results
 from aisops_runner.jobs.execution import Held
 from aisops_runner.outbox import schema, store
-from aisops_runner.outbox.outbox import Transaction
 from aisops_runner.outbox.rows import Draft
+from aisops_runner.outbox.transaction import Transaction
 
 RETAIN_S = 7 * 24 * 3600
 RETAIN_JOBS = 100_000

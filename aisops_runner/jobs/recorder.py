@@ -24,8 +24,8 @@ from aisops_runner.jobs.commands import (
 )
 from aisops_runner.jobs.journal import Kept
 from aisops_runner.outbox import store
-from aisops_runner.outbox.outbox import Transaction
 from aisops_runner.outbox.rows import Draft
+from aisops_runner.outbox.transaction import Transaction
 
 _log = structlog.get_logger("aisops_runner.jobs")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 
@@ -19,7 +18,6 @@ from aisops_protocol.messages import (
     Heartbeat,
     HeldJob,
     Hello,
-    Job,
     JobCancel,
     Verdict,
     Welcome,
@@ -43,54 +41,13 @@ from aisops_runner.errors import UplinkLost
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.uplink import reasons
 from aisops_runner.uplink.dialer import Stream
+from aisops_runner.uplink.ports import Jobs, LinkObserver
 
 WRITE_TIMEOUT_S = 30.0
 DRAIN_S = 10.0
 GOODBYE_S = 2.0
 
 _log = structlog.get_logger("aisops_runner.uplink")
-
-
-class Jobs(Protocol):
-    """What takes the jobs: `jobs.executor.Executor` in the product."""
-
-    def deliver(self, job: Job) -> None:
-        """A job arrived."""
-        ...
-
-    def cancel(self, cancel: JobCancel) -> None:
-        """Core wants a job stopped."""
-        ...
-
-    def resend(self, job_id: str, lease_id: bytes, attempt: int) -> None:
-        """Core wants a kept result again."""
-        ...
-
-    def leases(self) -> tuple[bytes, ...]:
-        """Leases to renew."""
-        ...
-
-    @property
-    def free_slots(self) -> int:
-        """Jobs that could begin at once."""
-        ...
-
-    @property
-    def draining(self) -> bool:
-        """True once no new job is taken."""
-        ...
-
-
-class LinkObserver(Protocol):
-    """Who is told how the session goes."""
-
-    def opened(self, welcome: Welcome) -> None:
-        """Core said Welcome."""
-        ...
-
-    def measured(self, rtt_s: float, skew_s: float) -> None:
-        """A heartbeat came back."""
-        ...
 
 
 class Link:

@@ -5,61 +5,24 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol
 
 import structlog
 
 from aisops_protocol.errors import ProtocolError
 from aisops_protocol.limits import HEARTBEAT_S
-from aisops_protocol.messages import Capability, Heartbeat, HeldJob, Welcome
+from aisops_protocol.messages import Capability, Heartbeat, Welcome
 from aisops_protocol.session import Identity, RunnerSession
 from aisops_runner.clock import Clock
 from aisops_runner.errors import RefusedForGood, StorageFailed, UplinkLost
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.uplink.dialer import Dial, Stream
 from aisops_runner.uplink.hello import Profile, build_hello
-from aisops_runner.uplink.link import Jobs, Link
+from aisops_runner.uplink.link import Link
+from aisops_runner.uplink.ports import HeldJobs
 from aisops_runner.uplink.schedule import Schedule
+from aisops_runner.uplink.status import UplinkState, UplinkStatus
 
 _log = structlog.get_logger("aisops_runner.uplink")
-
-
-class UplinkState(Enum):
-    """Where the connection to Core stands."""
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    WAITING = "waiting"
-    REFUSED = "refused"
-    STOPPED = "stopped"
-
-
-@dataclass(slots=True)
-class UplinkStatus:
-    """The connection as people see it. `since_unix_ms` is when `state` began."""
-
-    endpoint: str
-    state: UplinkState = UplinkState.CONNECTING
-    since_unix_ms: int = 0
-    session_id: str = ""
-    rtt_ms: float = 0.0
-    skew_ms: float = 0.0
-    reconnects: int = 0
-    last_error: str = ""
-
-
-class HeldJobs(Jobs, Protocol):
-    """What the pump needs of the executor: the jobs, and what of them a Hello names."""
-
-    async def settle(self) -> None:
-        """Wait until what has been received is stored."""
-        ...
-
-    async def held_jobs(self) -> tuple[HeldJob, ...]:
-        """What the journal holds."""
-        ...
 
 
 class Uplink:

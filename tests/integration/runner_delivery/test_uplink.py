@@ -41,7 +41,8 @@ from aisops_runner.jobs.executor import Executor
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.uplink.dialer import Endpoint, GrpcDialer
 from aisops_runner.uplink.hello import Profile
-from aisops_runner.uplink.pump import Uplink, UplinkState
+from aisops_runner.uplink.pump import Uplink
+from aisops_runner.uplink.status import UplinkState
 from tests.support.core_end import RUNNER, TENANT, CoreEnd, Refusal, core_end, numbers
 
 pytestmark = pytest.mark.integration
