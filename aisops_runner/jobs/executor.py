@@ -108,6 +108,18 @@ class Executor:
         """Core wants the kept result of a finished job again."""
         self._apply([Resend(job_id, lease_id, attempt)])
 
+    async def resend_all(self) -> None:
+        """Core went back to a backup: send the results of the last day again.
+
+        Raises:
+            StorageFailed: The journal cannot be read or the outbox written.
+        """
+        ended_at = 0
+        while True:
+            ended_at = await self._outbox.transact(partial(journal.resend_since, after_ordinal=ended_at))
+            if not ended_at:
+                return
+
     # --- from the sidecars --------------------------------------------------------------------------------------------
 
     def log(self, line: JobLog) -> None:

@@ -21,6 +21,7 @@ from aisops_runner.outbox.rows import Draft
 from aisops_runner.outbox.transaction import Transaction
 
 RETAIN_S = 7 * 24 * 3600
+RESEND_S = 24 * 3600
 RETAIN_JOBS = 100_000
 RETAIN_BYTES = 64 * 1024 * 1024
 SLIM_ABOVE_BYTES = 1024
@@ -119,6 +120,29 @@ def resend(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> boo
         "UPDATE jobs SET lease_id = ?, attempt = ?, result_seq = ? WHERE job_id = ?", (lease_id, attempt, seq, job_id)
     )
     return True
+
+
+def resend_since(work: Transaction, after_ordinal: int) -> int:
+    """Put the results of the last day into the lane again, a slice at a time: Core went back to a backup.
+
+    Core keeps one result for each (job, lease), so what it still has is not recorded twice.
+
+    Args:
+        work: The transaction.
+        after_ordinal: Where the last slice ended; 0 at first.
+
+    Returns:
+        Where this slice ended; 0 when nothing was left.
+    """
+    age_s = int(schema.get_meta(work.connection, _AGE) or b"0")
+    found = work.connection.execute(
+        "SELECT ordinal, job_id, lease_id, attempt FROM jobs WHERE phase = ? AND ordinal > ? AND done_age_s >= ? "
+        "ORDER BY ordinal LIMIT ?",
+        (_DONE, after_ordinal, age_s - RESEND_S, SLICE_ROWS),
+    ).fetchall()
+    for _, job_id, lease_id, attempt in found:
+        resend(work, job_id, lease_id, attempt)
+    return int(found[-1][0]) if found else 0
 
 
 def is_done(connection: sqlite3.Connection, job_id: str) -> bool:

@@ -79,6 +79,7 @@ class Link:
         self._stream = stream
         self._session = session
         self._held: dict[str, HeldJob] = {one.job_id: one for one in hello.held_jobs}
+        self._known_core = hello.last_core_epoch
         self._outbox = outbox
         self._jobs = jobs
         self._clock = clock
@@ -203,8 +204,11 @@ class Link:
     async def _note_welcome(self) -> None:
         """Put on record what the session rests on, before anything is acknowledged in it."""
         if self._welcome is not None:
-            await self._outbox.welcomed(self._welcome.core_epoch)
-            self._welcome = None
+            core_epoch, self._welcome = self._welcome.core_epoch, None
+            if self._known_core and self._known_core != core_epoch:
+                _log.warning("Core was restored from a backup; the results of the last day are sent again")
+                await self._jobs.resend_all()
+            await self._outbox.welcomed(core_epoch)
         if self._replies:
             replies, self._replies = self._replies, []
             await self._outbox.put(*replies)

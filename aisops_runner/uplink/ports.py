@@ -22,6 +22,10 @@ class Jobs(Protocol):
         """Core wants a kept result again."""
         ...
 
+    async def resend_all(self) -> None:
+        """Core went back to a backup: send the kept results again."""
+        ...
+
     def leases(self) -> tuple[bytes, ...]:
         """Leases to renew."""
         ...

@@ -81,6 +81,7 @@ class CoreEnd:
         self.cut_before_ack = 0
         self.heartbeat_ms = 15_000
         self.window = (256, 1_048_576)
+        self.core_epoch = b"c" * 16
         self.live: list[Live] = []
         self.streams = 0
         self.port = 0
@@ -198,7 +199,7 @@ class CoreEnd:
             Welcome(
                 session_id=os.urandom(16),
                 session_epoch=self.streams,
-                core_epoch=b"c" * 16,
+                core_epoch=self.core_epoch,
                 core_replica="test",
                 protocol=1,
                 clock_unix_ms=int(time.time() * 1000),

@@ -282,6 +282,23 @@ async def test_a_finished_job_delivered_again_is_answered_from_the_journal(tmp_p
         assert ends.provider.effects == {"job-1": 1}
 
 
+async def test_a_core_that_went_back_to_a_backup_gets_the_results_again(tmp_path: Path):
+    async with core_end() as core, runner(tmp_path, core.port) as ends:
+        core.dispatch(job(1), job(2))
+        await core.until(all_done(core, 2))
+        core.leased.clear()
+        core.ledger.clear()
+        core.core_epoch = b"r" * 16
+        core.cut()
+        await core.until(all_done(core, 2))
+
+        assert {one.job_id for one in core.of(JobResult)} == {"job-1", "job-2"}
+        assert ends.provider.effects == {"job-1": 1, "job-2": 1}
+        core.cut()
+        await core.until(lambda: len(core.hellos) == 3)
+        assert core.hellos[-1].last_core_epoch == b"r" * 16
+
+
 async def test_a_large_output_arrives_in_chunks(tmp_path: Path):
     provider = Provider()
     provider.output = b'"' + b"z" * 1_000_000 + b'"'
