@@ -60,7 +60,7 @@ def mount(app: web.Application, readiness: Readiness, metrics: Metrics) -> None:
         return web.Response(body=json.dumps(document).encode(), status=status, content_type="application/json")
 
     async def serve_metrics(_request: web.Request) -> web.Response:
-        body, content_type = metrics.exposition()
+        body, content_type = await metrics.exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     app.router.add_get("/healthz", healthz)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -30,9 +30,10 @@ class _Readings(Collector):
 
 
 class Metrics:
-    """The registry of one Core and the figures the HTTP door itself counts."""
+    """The registry of one Core and the figures the HTTP door itself counts; `refresh` brings the others up to date."""
 
-    def __init__(self, version: str, figures: Figures) -> None:
+    def __init__(self, version: str, figures: Figures, refresh: Callable[[], Awaitable[None]]) -> None:
+        self._refresh = refresh
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "aisops_core_http_requests",
@@ -55,6 +56,7 @@ class Metrics:
         self._requests.labels(method if method in KNOWN_METHODS else "other", route, str(status)).inc()
         self._seconds.labels(route).observe(duration_s)
 
-    def exposition(self) -> tuple[bytes, str]:
+    async def exposition(self) -> tuple[bytes, str]:
         """Return the metrics in Prometheus' text format, and its content type."""
+        await self._refresh()
         return generate_latest(self._registry), CONTENT_TYPE_LATEST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from aisops_core.tenants.principal import Principal
 from aisops_protocol import limits
 
 ROOT = "/api/v1"
+BODY_TIMEOUT_S = 30.0
 _ID = re.compile(limits.ID_PATTERN)
 _BEARER = re.compile(r"[Bb]earer +([\x21-\x7e]{1,256})")
 
@@ -73,7 +75,11 @@ async def _body(request: web.Request, operation: Operation) -> Any:
             advice="Send the header `Content-Type: application/json`.",
         )
     try:
-        value = strict_json.loads(await request.read())
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            data = await request.read()
+        value = strict_json.loads(data)
+    except TimeoutError:
+        raise Problem(408, "body_timeout", f"The body did not come within {BODY_TIMEOUT_S:.0f} s.") from None
     except strict_json.NotStrictJson as error:
         raise Problem(400, "malformed_json", f"The body is not acceptable JSON: {error}.") from None
     return operation.body.model_validate(value)

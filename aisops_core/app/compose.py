@@ -20,6 +20,7 @@ from aisops_core.api.runners import RunnerEndpoints
 from aisops_core.api.server import ApiServer, build_application, build_tls
 from aisops_core.app.administration import Administration, administer, prepare
 from aisops_core.app.data_folder import ENDPOINTS_NAME, LOCK_NAME, exclusive, write_endpoints, write_private
+from aisops_core.app.figures import JobFigures
 from aisops_core.clock import Clock, SystemClock
 from aisops_core.config import Address, CoreConfig
 from aisops_core.dispatch.dispatcher import Dispatcher
@@ -148,13 +149,16 @@ async def build(
 
         jobs = JobEndpoints(dispatcher, queue_ttl_s=config.queue_ttl_s)
         readiness = _readiness(store, rpc)
+        figures = JobFigures(store, clock)
         metrics = Metrics(
             version,
             {
+                **figures.figures,
                 "runner_streams": lambda: len(servicer.streams),
                 "runner_streams_begun_total": lambda: servicer.streams_total,
                 "runner_streams_refused_total": lambda: servicer.refused_total,
             },
+            figures.refresh,
         )
         endpoints = (jobs, RunnerEndpoints(RunnerStore(store, clock), tokens))
         app = build_application(

@@ -153,7 +153,8 @@ def test_health_readiness_metrics_and_openapi_need_no_token(core: CoreProcess) -
     assert ready == {"status": "ready", "checks": {"store": "ok", "rpc": "ok"}}
     metrics = core.request("GET", "/metrics").body.decode()
     assert 'aisops_core_http_requests_total{method="GET",route="/readyz",status="200"}' in metrics
-    assert "aisops_core_runner_streams_begun_total 1.0" in metrics
+    assert "aisops_core_runner_streams_begun_total " in metrics
+    assert "aisops_core_jobs_queued " in metrics
     assert core.request("GET", "/api/v1/openapi.json").json["openapi"] == "3.1.0"
 
 
