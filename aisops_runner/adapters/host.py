@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pluggy
 import structlog
@@ -73,9 +74,9 @@ class PluginHost:
         self._plugins.add_hookspecs(RunnerHooks)
         self._bindings = dict(bindings or {})
         self._monotonic = monotonic
-        self._adapters: set[str] = set()
+        self._offers: dict[str, list[Capability]] = {}
         self._hooked = False
-        self._catalog = Catalog()
+        self._catalog: Catalog | None = None
         self._invokers: dict[str, pluggy.HookCaller] = {}
         self._timings: dict[str, HookTiming] = {}
 
@@ -88,14 +89,27 @@ class PluginHost:
             ValueError: The name is taken.
         """
         self._plugins.register(adapter, name=name)
-        self._adapters.add(name)
-        self.refresh()
+        self._offers[name] = []
+        self.refresh(name)
 
     def unregister(self, name: str) -> None:
         """Forget an adapter; calls of its capabilities are refused from now on."""
         self._plugins.unregister(name=name)
-        self._adapters.discard(name)
-        self.refresh()
+        del self._offers[name]
+        self._forget()
+
+    def refresh(self, name: str) -> None:
+        """Ask one adapter again what it offers; one that fails to say offers nothing."""
+        self._offers[name] = []
+        for implementation in self._plugins.hook.aisops_capabilities.get_hookimpls():
+            if implementation.plugin_name == name:
+                with self._guarded("aisops_capabilities", name):
+                    self._offers[name] = list(_call(implementation))
+        self._forget()
+
+    def _forget(self) -> None:
+        self._catalog = None
+        self._invokers.clear()
 
     def register_hooks(self, hooks: object, *, name: str) -> None:
         """Add a customer's hook implementations."""
@@ -124,16 +138,6 @@ class PluginHost:
             except (Exception, SystemExit) as error:
                 raise ConfigInvalid(f"hook {name!r} does not import: {error!r}", key="hooks") from error
 
-    def refresh(self) -> None:
-        """Ask every adapter again what it offers; an adapter that fails to say offers nothing."""
-        offers: dict[str, list[Capability]] = {}
-        for name in self._adapters:
-            caller = self._only("aisops_capabilities", name)
-            with self._guarded("aisops_capabilities", name):
-                offers[name] = [found for offered in caller() for found in offered]
-        self._catalog = build_catalog(offers, self._bindings)
-        self._invokers.clear()
-
     def _only(self, hook: str, name: str) -> pluggy.HookCaller:
         others = [found for found in self._plugins.get_plugins() if self._plugins.get_name(found) != name]
         return self._plugins.subset_hook_caller(hook, remove_plugins=others)
@@ -142,15 +146,16 @@ class PluginHost:
 
     def capabilities(self) -> tuple[Capability, ...]:
         """What this Runner offers, sorted by name; capabilities in conflict are left out."""
-        return tuple(self._catalog.served[name] for name in sorted(self._catalog.served))
+        served = self._current().served
+        return tuple(served[name] for name in sorted(served))
 
     def capability(self, name: str) -> Capability | None:
         """One capability on offer, or None."""
-        return self._catalog.served.get(name)
+        return self._current().served.get(name)
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """Capabilities refused because several plugins claim them."""
-        return self._catalog.conflicts
+        return self._current().conflicts
 
     def timings(self) -> dict[str, HookTiming]:
         """Per `hook/plugin`: calls, failures and seconds spent."""
@@ -168,22 +173,25 @@ class PluginHost:
         Raises:
             asyncio.CancelledError: The caller cancelled; nothing else is ever raised.
         """
-        owner = self._catalog.owner(call.capability)
+        catalog = self._current()
+        owner = catalog.owner(call.capability)
         if owner is None:
-            return refused("unknown_capability", self._catalog.explain_unknown(call.capability))
+            return refused("unknown_capability", catalog.explain_unknown(call.capability))
         started = self._monotonic()
         forbidden = self._before(call) if self._hooked else None
         outcome = Outcome(ok=False, error=forbidden) if forbidden else await self._invoke(owner, call)
         if self._hooked:
-            with self._guarded("after_invoke", "hooks"):
-                self._plugins.hook.after_invoke(call=call, outcome=outcome, duration_s=self._monotonic() - started)
+            spent = self._monotonic() - started
+            for hook in self._plugins.hook.after_invoke.get_hookimpls():
+                with self._guarded("after_invoke", hook.plugin_name):
+                    _call(hook, call=call, outcome=outcome, duration_s=spent)
         return outcome
 
     def cancel(self, job_id: str) -> None:
         """Ask whoever runs the job to stop; returns at once."""
-        for name in self._adapters:
-            with self._guarded("aisops_cancel", name):
-                self._only("aisops_cancel", name)(job_id=job_id)
+        for implementation in self._plugins.hook.aisops_cancel.get_hookimpls():
+            with self._guarded("aisops_cancel", implementation.plugin_name):
+                _call(implementation, job_id=job_id)
 
     def redact(self, text: str) -> str:
         """Pass a text through every customer redaction hook; a failing hook withholds the text."""
@@ -192,7 +200,7 @@ class PluginHost:
         for hook in self._plugins.hook.redact.get_hookimpls():
             clean: object = None
             with self._guarded("redact", hook.plugin_name):
-                clean = hook.function(text)
+                clean = _call(hook, text=text)
             if not isinstance(clean, str):
                 return REDACTION_FAILED
             text = clean
@@ -221,6 +229,16 @@ class PluginHost:
             return Outcome(ok=False, error=error, plugin=owner)
         return outcome
 
+    def _current(self) -> Catalog:
+        if self._catalog is None:
+            self._catalog = build_catalog(self._offers, self._bindings)
+        return self._catalog
+
     def _guarded(self, hook: str, name: str) -> _Guard:
         timing = self._timings.setdefault(f"{hook}/{name}", HookTiming())
         return _Guard(hook, name, timing, self._monotonic)
+
+
+def _call(implementation: pluggy.HookImpl, **arguments: object) -> Any:
+    """Call one implementation with the arguments it takes, as pluggy would, so that its failure is its own."""
+    return implementation.function(*(arguments[name] for name in implementation.argnames))

@@ -1,11 +1,14 @@
 """The plugin index: what `describe` found last time, so that a start runs no plugin's code that did not change.
 
 One JSON file, replaced atomically. Entries are valid for one distribution, version and fingerprint, under one Python
-and one SDK. A damaged index is not an error: everything is described again.
+and one SDK. A damaged or edited index is not an error: everything is described again. Manifests were checked when they
+were described; a digest over the file says that they still are what was checked, because checking a thousand of them
+against the JSON Schema again would cost seconds at every start.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -16,8 +19,7 @@ from typing import Any
 
 import structlog
 
-from aisops_plugin_sdk.errors import ManifestError
-from aisops_plugin_sdk.manifest import Manifest
+from aisops_plugin_sdk.manifest import CapabilitySpec, EnvSpec, Manifest
 from aisops_runner.adapters.discovery import Installed
 
 VERSION = 1
@@ -67,7 +69,7 @@ class Index:
             return
         try:
             self._entries = _parse(raw, self._made_by)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ManifestError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             _log.warning("plugin index is damaged; describing all plugins again", error=str(error)[:200])
 
     def find(self, installed: Installed) -> Entry | None:
@@ -90,12 +92,9 @@ class Index:
             OSError: The folder cannot be written.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        document = {
-            "aisops_index": VERSION,
-            "made_by": self._made_by,
-            "plugins": [_document(entry) for _, entry in sorted(self._entries.items())],
-        }
-        raw = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        plugins = _dump([_document(entry) for _, entry in sorted(self._entries.items())])
+        head = _dump({"aisops_index": VERSION, "made_by": self._made_by, "sha256": hashlib.sha256(plugins).hexdigest()})
+        raw = head + b"\n" + plugins + b"\n"
         handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".index-")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -111,11 +110,18 @@ class Index:
 def _parse(raw: bytes, made_by: str) -> dict[str, Entry]:
     if len(raw) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES} bytes")
-    document = json.loads(raw)
-    if document["aisops_index"] != VERSION or document["made_by"] != made_by:
+    head, _, plugins = raw.rstrip(b"\n").partition(b"\n")
+    facts = json.loads(head)
+    if facts["aisops_index"] != VERSION or facts["made_by"] != made_by:
         return {}
-    entries = [_entry(item) for item in document["plugins"]]
+    if hashlib.sha256(plugins).hexdigest() != facts["sha256"]:
+        raise ValueError("its digest does not fit")
+    entries = [_entry(item) for item in json.loads(plugins)]
     return {entry.installed.name: entry for entry in entries}
+
+
+def _dump(document: object) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
@@ -123,10 +129,40 @@ def _entry(item: Mapping[str, Any]) -> Entry:
     manifest = item["manifest"]
     return Entry(
         installed=Installed(**{key: str(item[key]) for key in keys}),
-        manifest=None if manifest is None else Manifest.parse(manifest),
+        manifest=None if manifest is None else _manifest(manifest),
         code=str(item["code"]),
         reason=str(item["reason"]),
         described_unix_ms=int(item["described_unix_ms"]),
+    )
+
+
+def _manifest(document: Mapping[str, Any]) -> Manifest:
+    """A manifest from a document that was checked before."""
+    return Manifest(
+        name=document["name"],
+        version=document["version"],
+        sdk_version=document["sdk_version"],
+        contract=tuple(document["contract"]),
+        capabilities=tuple(_capability(item) for item in document["capabilities"]),
+        env=tuple(EnvSpec(**item) for item in document["env"]),
+        max_concurrency=document["max_concurrency"],
+        startup_timeout_s=document["startup_timeout_ms"] / 1000,
+        features=frozenset(document["features"]),
+        channel=document["channel"],
+        body_limit_bytes=document["body_limit_bytes"],
+        description=document["description"],
+    )
+
+
+def _capability(item: Mapping[str, Any]) -> CapabilitySpec:
+    return CapabilitySpec(
+        name=item["name"],
+        description=item["description"],
+        effect_class=item["effect_class"],
+        channel=item["channel"],
+        timeout_s=item["timeout_ms"] / 1000,
+        input_schema=item["input_schema"],
+        output_schema=item["output_schema"],
     )
 
 

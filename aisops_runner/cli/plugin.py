@@ -24,7 +24,7 @@ from aisops_runner.clock import SystemClock
 from aisops_runner.config import RunnerConfig
 from aisops_runner.control.client import RunnerNotRunning, ask
 from aisops_runner.errors import PluginBroken
-from aisops_runner.sidecars.fleet import PluginStatus
+from aisops_runner.sidecars.fleet import DISABLED, PluginStatus
 from aisops_runner.sidecars.proxy import capabilities_of
 from aisops_runner.sidecars.restart import State
 
@@ -104,10 +104,10 @@ def _row(entry: Entry, config: RunnerConfig) -> PluginStatus:
     found = entry.installed
     settings = config.plugins.get(found.name)
     state, reason = State.INSTALLED, ""
-    if entry.manifest is None:
+    if settings is not None and not settings.enabled:
+        state, reason = State.DISABLED, DISABLED
+    elif entry.manifest is None:
         state, reason = State.BROKEN, entry.reason
-    elif settings is not None and not settings.enabled:
-        state, reason = State.DISABLED, "disabled in the configuration"
     names = tuple(spec.name for spec in entry.manifest.capabilities) if entry.manifest else ()
     return PluginStatus(
         found.name, found.version, state.value, capabilities=names, reason=reason, distribution=found.distribution

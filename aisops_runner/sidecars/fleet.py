@@ -25,6 +25,8 @@ from aisops_runner.sidecars.runfile import RunFile, sweep
 from aisops_runner.sidecars.settings import DefaultSettings, PluginSettings, supervisor_settings
 from aisops_runner.sidecars.supervisor import Supervisor
 
+DISABLED = "disabled in the configuration"
+
 _log = structlog.get_logger("aisops_runner.fleet")
 
 
@@ -102,7 +104,6 @@ class Fleet:
         self._entries: dict[str, Entry] = {}
         self._supervisors: dict[str, Supervisor] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._started = False
 
     async def start(self) -> None:
         """End what an earlier Runner left, find the plugins, register the usable ones, start those to be prewarmed.
@@ -114,10 +115,12 @@ class Fleet:
         plan = self._inventory.read()
         for entry in (*plan.known, *plan.broken):
             self._take(entry)
-        await self._inventory.ask(plan.unknown, self._take)
-        self._started = True
-        if plan.broken:
-            broken = [entry.installed for entry in plan.broken]
+        for installed in plan.unknown:
+            if not self._enabled(installed.name):
+                self._take(Entry(installed, None, "disabled", DISABLED))  # no code of a disabled plugin is run
+        await self._inventory.ask([found for found in plan.unknown if self._enabled(found.name)], self._take)
+        broken = [entry.installed for entry in plan.broken if self._enabled(entry.installed.name)]
+        if broken:
             self._spawn(self._inventory.ask(broken, self._take_again), "describe-broken")
         for duplicate in self._inventory.discovery.duplicates:
             _log.error("plugin refused", plugin=duplicate.name, reason=duplicate.reason)
@@ -144,12 +147,12 @@ class Fleet:
     def _row(self, entry: Entry) -> PluginStatus:
         name, version = entry.installed.name, entry.installed.version
         supervisor = self._supervisors.get(name)
-        if entry.manifest is None:
-            state, reason = State.BROKEN, entry.reason
-        elif supervisor is None:
-            state, reason = State.DISABLED, "disabled in the configuration"
-        else:
+        if supervisor is not None:
             state, reason = supervisor.state, self._ports.redact(supervisor.reason)
+        elif not self._enabled(name):
+            state, reason = State.DISABLED, DISABLED
+        else:
+            state, reason = State.BROKEN, entry.reason
         return PluginStatus(
             name=name,
             version=version,
@@ -162,6 +165,9 @@ class Fleet:
             in_flight=supervisor.in_flight if supervisor else 0,
         )
 
+    def _enabled(self, name: str) -> bool:
+        return (self._settings.get(name) or DefaultSettings()).enabled
+
     def _conflict_reason(self, name: str) -> str:
         return "; ".join(conflict.reason for conflict in self._host.conflicts() if name in conflict.plugins)
 
@@ -169,13 +175,13 @@ class Fleet:
         """Use one description: register the plugin, or note why not."""
         name = entry.installed.name
         self._entries[name] = entry
+        if not self._enabled(name):
+            return
         if entry.manifest is None:
             _log.error("plugin is broken", plugin=name, code=entry.code, reason=entry.reason)
             self._ports.on_event("plugin.broken", {"plugin": name, "code": entry.code, "reason": entry.reason})
             return
         settings = self._settings.get(name) or DefaultSettings()
-        if not settings.enabled:
-            return
         if extra := unlisted(entry.manifest, settings.env):
             _log.warning("variables that the plugin does not ask for are not passed on", plugin=name, names=extra)
         supervisor = self._supervise(entry.manifest, settings)

@@ -99,7 +99,8 @@ async def test_a_listed_name_is_reached_at_the_address_that_was_checked(site: Si
     names = Names(api_test=["127.0.0.1"])
     result = await _ask(
         _adapter(_rule(site, "api.test"), names=names),
-        url=f"http://api.test:{site.port}/x?a=1", method="POST", query={"b": "ü &"}, json={"k": 1}, headers={"X-A": "b"},
+        url=f"http://api.test:{site.port}/x?a=1", method="POST", query={"b": "ü &"}, json={"k": 1},
+        headers={"X-A": "b"},
     )  # fmt: skip
     assert (result["status"], json.loads(result["body"])) == (200, {"method": "POST"})
     ((method, path, headers, body),) = site.seen
@@ -187,8 +188,10 @@ async def test_redirects_end_after_three(site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("header", "value"),
-    [("Host", "evil"), ("connection", "close"), ("Transfer-Encoding", "chunked"), ("Content-Length", "0"), ("X-A", "b\r\nX: y"),
-     ("Proxy-Authorization", "x"), ("Upgrade", "h2c"), ("X A", "b"), ("X:", "b"), ("", "b"), ("X-A", "b\0"), ("Expect", "100")],
+    [("Host", "evil"), ("connection", "close"), ("Transfer-Encoding", "chunked"), ("Content-Length", "0"),
+     ("X-A", "b\r\nX: y"),
+     ("Proxy-Authorization", "x"), ("Upgrade", "h2c"), ("X A", "b"), ("X:", "b"), ("", "b"), ("X-A", "b\0"),
+      ("Expect", "100")],
 )  # fmt: skip
 async def test_headers_that_would_change_the_request_itself_are_denied(site: Site, header: str, value: str) -> None:
     result = await _ask(
@@ -201,7 +204,8 @@ async def test_headers_that_would_change_the_request_itself_are_denied(site: Sit
 @pytest.mark.parametrize(
     "request_body",
     [b"", b"[]", b"{}", b'{"url":5}', b'{"url":"http://a.test","method":"get"}', b'{"url":"http://a.test","other":1}',
-     b'{"url":"http://a.test","body":"a","json":1}', b'{"url":"http://a.test","body_base64":"*"}', b'{"url":"a","url":"b"}',
+     b'{"url":"http://a.test","body":"a","json":1}', b'{"url":"http://a.test","body_base64":"*"}',
+      b'{"url":"a","url":"b"}',
      b'{"url":"http://a.test","headers":{"a":1}}'],
 )  # fmt: skip
 async def test_input_that_breaks_the_schema_is_refused(request_body: bytes) -> None:

@@ -107,9 +107,7 @@ async def test_a_program_in_any_language_is_served(make: Make) -> None:
 
 
 async def test_output_before_the_ready_line_is_a_log_and_a_second_ready_line_means_nothing(make: Make) -> None:
-    supervisor = make(
-        'print(\'hello\'); print(\'{"aisops":1}\'); threading.Timer(0.05, lambda: print(\'{"aisops":1,"ready":true,"contract":[1],"port":1,"pid":1}\', flush=True)).start(); ready()'
-    )
+    supervisor = make(TALKS)
     assert (await supervisor.call(make_call("odd.do"))).ok
     await asyncio.sleep(0.1)
     assert (await supervisor.call(make_call("odd.do"))).ok

@@ -49,7 +49,8 @@ def test_another_python_or_sdk_describes_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[]", b"null", b"\xff", b'{"aisops_index":1,"made_by":"py","plugins":[{}]}', b"[" * 99999]
+    "damage",
+    [b"", b"{", b"[]", b"null", b"\xff", b'{"aisops_index":1,"made_by":"py","sha256":"0"}\n[{}]', b"[" * 99999],
 )
 def test_a_damaged_index_is_an_empty_one(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "index.json"
@@ -71,3 +72,31 @@ def test_uninstalled_plugins_are_forgotten(tmp_path: Path) -> None:
     index.put(Entry(INSTALLED, MANIFEST))
     index.keep_only(set())
     assert index.find(INSTALLED) is None
+
+
+def test_what_describe_found_and_what_the_index_gives_back_are_equal(tmp_path: Path) -> None:
+    document = MANIFEST.to_document() | {
+        "env": [{"name": "A", "secret": True, "required": True, "description": "d"}], "channel": "acme.send",
+        "features": ["cancel"], "max_concurrency": 9, "startup_timeout_ms": 2500, "body_limit_bytes": 70_000,
+    }  # fmt: skip
+    manifest = Manifest.parse(document)
+    index = _index(tmp_path / "index.json")
+    index.put(Entry(INSTALLED, manifest))
+    index.save()
+    found = _index(tmp_path / "index.json").find(INSTALLED)
+    assert found is not None
+    assert found.manifest == manifest
+
+
+def test_a_thousand_plugins_are_read_in_a_moment(tmp_path: Path) -> None:
+    import time
+
+    index = _index(tmp_path / "index.json")
+    plugins = [Installed(f"p{n}", "m:plugin", f"d{n}", "1", "record:1") for n in range(1000)]
+    for installed in plugins:
+        index.put(Entry(installed, MANIFEST))
+    index.save()
+    began = time.process_time()
+    again = _index(tmp_path / "index.json")
+    assert time.process_time() - began < 0.25
+    assert all(again.find(installed) for installed in plugins)
