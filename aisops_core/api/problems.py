@@ -153,6 +153,11 @@ def internal() -> Problem:
     )
 
 
+def not_http() -> Problem:
+    """Return the problem for octets that are not a request HTTP knows, or whose headers are too large."""
+    return Problem(400, "malformed_request", "This is not an HTTP request that can be read.")
+
+
 def as_problem(error: Exception) -> Problem | None:
     """Return the problem for an expected error of any kind, or None for one nobody foresaw."""
     found: Any = None

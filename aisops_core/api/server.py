@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 import time
+import uuid
 from collections.abc import Sequence
 
 import structlog
@@ -14,7 +16,8 @@ from aiohttp.abc import AbstractAccessLogger
 from aisops_core.api import health, routing
 from aisops_core.api.health import Readiness
 from aisops_core.api.metrics import Metrics
-from aisops_core.api.middleware import build_middleware, build_signal, route_of
+from aisops_core.api.middleware import SECURITY_HEADERS, build_middleware, build_signal, route_of
+from aisops_core.api.problems import internal, not_http
 from aisops_protocol import limits
 
 BODY_BYTES = limits.JOB_INPUT_BYTES + 64 * 1024
@@ -22,6 +25,7 @@ BODY_BYTES = limits.JOB_INPUT_BYTES + 64 * 1024
 HEADER_BYTES = 8_190
 KEEPALIVE_S = 75.0
 STOP_S = 3.0
+BACKLOG = 512
 
 ACCESS = "aisops_core.api.access"
 log = structlog.get_logger(ACCESS)
@@ -65,6 +69,36 @@ def build_application(
     return app
 
 
+class ProblemHandler(web.RequestHandler):
+    """A connection that answers what is not HTTP with a problem document, as everything else is answered.
+
+    aiohttp's own answer to that repeats what was sent, and its log entry is a traceback anybody could cause.
+    """
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer a request that could not be read; `exc` and `message` stay inside.
+
+        Raises ConnectionError, which closes the connection, when an answer has begun.
+        """
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is already on its way")
+        trace_id = uuid.uuid4().hex
+        log.info("not http", status=status, cause=type(exc).__name__, trace_id=trace_id)
+        problem = not_http() if status < 500 else internal()
+        response = problem.response(trace_id)
+        response.headers.update(SECURITY_HEADERS)
+        response.force_close()
+        return response
+
+
 class ApiServer:
     """Listens for HTTP on one address."""
 
@@ -79,17 +113,29 @@ class ApiServer:
         )
         self._host, self._requested_port, self._tls = host, port, tls
         self.port = port
+        self._listener: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen. Sets `port` to the real one. Raises OSError when the address cannot be had."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._requested_port, ssl_context=self._tls, backlog=512)
-        await site.start()
-        self.port = int(self._runner.addresses[0][1])
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._connection, self._host, self._requested_port, ssl=self._tls, backlog=BACKLOG
+        )
+        self.port = int(self._listener.sockets[0].getsockname()[1])
+
+    def _connection(self) -> web.RequestHandler:
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the API server is not set up")
+        handler = server()
+        handler.__class__ = ProblemHandler  # same layout; aiohttp has no other place to say it
+        return handler
 
     async def stop(self) -> None:
         """Refuse new connections, let requests in progress end (at most 3 s), close."""
         begun = time.monotonic()
+        if self._listener is not None:
+            self._listener.close()
         await self._runner.cleanup()
         log.debug("http stopped", duration_s=round(time.monotonic() - begun, 3))
 

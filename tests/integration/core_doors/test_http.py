@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -230,6 +231,27 @@ def test_hostile_http_does_not_disturb_core(core: CoreProcess) -> None:
         assert 400 <= connection.getresponse().status < 500
         connection.close()
     assert core.request("GET", "/readyz").status == 200
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GARBAGE s3cret\r\n\r\n",
+        b"GET / HTTP/1.1\r\nBad Header s3cret\r\n\r\n",
+        b"GET /s3cret" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /s3cret HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+    ],
+)
+def test_what_is_not_http_gets_a_problem_document_that_repeats_nothing(core: CoreProcess, raw: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", urlsplit(core.http_url).port or 0), timeout=10) as connection:
+        connection.sendall(raw)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b" 400 " in head
+    assert b"application/problem+json" in head
+    assert json.loads(body)["code"] == "malformed_request"
+    assert b"s3cret" not in answer
+    assert "s3cret" not in core.log
 
 
 def test_no_token_reaches_the_log(core: CoreProcess, tokens: dict[str, str]) -> None:
