@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +26,7 @@ from aisops_runner.outbox.locking import DataDirLock
 from aisops_runner.outbox.opening import HIGHWATER_NAME, Opened, open_file, openings_of
 from aisops_runner.outbox.queue import Bounds, Pressure
 from aisops_runner.outbox.rows import Row
+from aisops_runner.outbox.tail import Tail
 from aisops_runner.outbox.transaction import Transaction, draft
 
 T = TypeVar("T")
@@ -36,7 +35,6 @@ FILE_NAME = "outbox.db"
 BALLAST_NAME = "outbox.ballast"
 TRIM_ROWS = 1000
 TRIM_AFTER_S = 1.0
-TAIL_ROWS = 8192
 
 _log = structlog.get_logger("aisops_runner.outbox")
 
@@ -86,7 +84,7 @@ class Outbox:
         self._highwater_seq = self.last_seq
         self._lock = lock
         self._ballast = ballast
-        self._tail: deque[Row] = deque()
+        self._tail = Tail()
         self._sent_seq = 0
         self._trimmed_seq = self.acked_seq
         self._timer: asyncio.TimerHandle | None = None
@@ -202,12 +200,8 @@ class Outbox:
             self._tail.clear()
         if not done.rows:
             return
-        if self._tail and self._tail[-1].seq + 1 != done.rows[0].seq:
-            self._tail.clear()
         if not done.rewritten:
             self._tail.extend(done.rows)
-            while len(self._tail) > TAIL_ROWS:
-                self._tail.popleft()
         self.last_seq = max(self.last_seq, done.rows[-1].seq)
         self._schedule_upkeep()
         for listener in self._listeners:
@@ -228,11 +222,8 @@ class Outbox:
         """
         if after_seq >= self.last_seq or max_messages <= 0 or max_bytes <= 0:
             return []
-        rows: Sequence[Row]
-        if self._tail and self._tail[0].low <= after_seq + 1:
-            start = after_seq + 1 - self._tail[0].seq
-            rows = list(islice(self._tail, max(start, 0), start + max_messages + 1))
-        else:
+        rows = self._tail.after(after_seq, max_messages)
+        if rows is None:
             rows = await self._scan(after_seq, max_bytes)
         chosen = queue.select(rows, after_seq, max_messages, max_bytes)
         self._sent_seq = max(self._sent_seq, chosen[-1].seq if chosen else 0)
@@ -258,8 +249,7 @@ class Outbox:
         if seq <= self.acked_seq:
             return
         self.acked_seq = seq
-        while self._tail and self._tail[0].seq <= seq:
-            self._tail.popleft()
+        self._tail.forget(seq)
         if seq - self._trimmed_seq >= TRIM_ROWS and not self._upkeep:
             self._start_upkeep()
         else:

@@ -143,9 +143,13 @@ class Uplink:
         self._welcomed_at = None
         try:
             await self._jobs.settle()
-            pause_s = await self._converse(await self._dial())
+            stream = await self._dial_unless_stopped()
+            if stream is None:
+                return 0.0
+            pause_s = await self._converse(stream)
             _log.info("the session ended in order", pause_s=round(pause_s, 1))
             self._schedule.good()
+            self._enter(UplinkState.WAITING)
             return pause_s
         except UplinkLost as lost:
             return self._after(lost)
@@ -156,6 +160,18 @@ class Uplink:
             return self._after(UplinkLost(error.message, reason=error.code))
         finally:
             self.status.session_id = ""
+
+    async def _dial_unless_stopped(self) -> Stream | None:
+        """Open a stream; None when the Runner is stopped first (a dial may take twenty seconds)."""
+        dialing = asyncio.ensure_future(self._dial())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({dialing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return await dialing if dialing.done() else None
+        finally:
+            for task in (dialing, stopping):
+                task.cancel()
+            await asyncio.gather(dialing, stopping, return_exceptions=True)
 
     async def _converse(self, stream: Stream) -> float:
         try:
