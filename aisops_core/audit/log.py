@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from operator import attrgetter
 from typing import Final
 
 from sqlalchemy import Connection, insert, select
@@ -14,7 +14,9 @@ from aisops_core.storage.engine import Store
 from aisops_core.storage.hot import HotStatement, Row
 from aisops_core.storage.schema import audit_records, tenants
 
-_APPEND: Final = HotStatement(insert(audit_records), tuple(audit_records.c.keys()))
+_NAMES: Final = tuple(audit_records.c.keys())
+_APPEND: Final = HotStatement(insert(audit_records), _NAMES)
+_row: Final = attrgetter(*_NAMES)
 _VERIFY_PAGE: Final = 1_000
 
 
@@ -28,7 +30,7 @@ def append(connection: Connection, entries: Sequence[AuditEntry], at_unix_ms: in
         seq, prev_hash = heads[entry.tenant_id]
         record = chain(entry, seq=seq + 1, at_unix_ms=at_unix_ms, prev_hash=prev_hash)
         heads[entry.tenant_id] = (record.seq, record.hash)
-        rows.append(astuple(record))
+        rows.append(_row(record))
     _APPEND.many(connection, rows)
 
 

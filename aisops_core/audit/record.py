@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 GENESIS: Final = bytes(32)
+_encode: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class AuditRecord:
 
 def chain(entry: AuditEntry, *, seq: int, at_unix_ms: int, prev_hash: bytes) -> AuditRecord:
     """The record that follows the one whose hash is `prev_hash`."""
-    detail = json.dumps(entry.detail, separators=(",", ":"), sort_keys=True)
+    detail = _encode(entry.detail)
     digest = _digest(prev_hash, entry.tenant_id, seq, at_unix_ms, entry.actor, entry.action, entry.subject, detail)
     return AuditRecord(
         entry.tenant_id, seq, at_unix_ms, entry.actor, entry.action, entry.subject, detail, prev_hash, digest
@@ -70,4 +71,4 @@ def first_broken(records: Iterable[AuditRecord]) -> int | None:
 
 def _digest(prev_hash: bytes, *fields: str | int) -> bytes:
     # A JSON array: every field keeps its own boundary, so no two different records have the same text.
-    return hashlib.sha256(prev_hash + json.dumps(fields, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(prev_hash + _encode(fields).encode()).digest()

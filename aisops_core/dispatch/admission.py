@@ -30,6 +30,7 @@ _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS: Final = 80
 _ID_CHARS: Final = 26
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _MAY_ACT: Final = frozenset({"admin", "operator"})
 
 
@@ -46,9 +47,12 @@ class JobIds:
 
     def mint(self) -> str:
         """A new id."""
-        fresh = (self._clock.unix_ms() << _RANDOM_BITS) | int.from_bytes(self._random_bytes(_RANDOM_BITS // 8), "big")
-        same_moment = fresh >> _RANDOM_BITS <= self._last >> _RANDOM_BITS
-        self._last = self._last + 1 if same_moment else fresh
+        moment = self._clock.unix_ms()
+        if moment > self._last >> _RANDOM_BITS:
+            drawn = int.from_bytes(self._random_bytes(_RANDOM_BITS // 8), "big")
+            self._last = (moment << _RANDOM_BITS) | drawn
+        else:
+            self._last += 1
         shifts = range(5 * (_ID_CHARS - 1), -1, -5)
         return "job_" + "".join([_ALPHABET[(self._last >> shift) & 31] for shift in shifts])
 
@@ -108,7 +112,7 @@ def digest(request: SubmitJob) -> bytes:
         request.execution_id,
         request.step_id,
     ]
-    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(_encode(content).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ def submission(
         priority=request.priority,
         effect_class=capability.effect_class,
         timeout_ms=timeout_ms,
-        labels_json=json.dumps(dict(labels), separators=(",", ":")),
+        labels_json=_encode(dict(labels)),
         pinned_runner_id=request.runner_id,
         route=demand.route,
         runner_id=None,

@@ -66,10 +66,11 @@ def claim(
         waiting = _waiting(connection, market, live, now_ms, claims)
         jobs = {job.job_id: job for job in waiting}
         keyed = [(job.job_id, market.routes[job.route]) for job in waiting]
-        for job_id, runner_id in assign(keyed, [capacity.offer for capacity in live.values()]):
+        pairs = assign(keyed, [capacity.offer for capacity in live.values()])
+        drawn, until = random_bytes(LEASE_BYTES * len(pairs)), terms.until(now_ms)
+        for at, (job_id, runner_id) in enumerate(pairs):
             capacity, job = live[runner_id], jobs[job_id]
-            until = terms.until(now_ms)
-            lease_id = random_bytes(LEASE_BYTES)
+            lease_id = drawn[at * LEASE_BYTES : (at + 1) * LEASE_BYTES]
             machine.lease(
                 job, Grant(runner_id, capacity.ref.session_epoch, capacity.journal_id, lease_id, until), now_ms
             )

@@ -62,7 +62,8 @@ class Dispatcher:
         self._catalog = Catalog(store, clock)
         self._schemas = InputSchemas()
         self._ids = admission.JobIds(clock, random_bytes)
-        self._admission: Gather[admission.Submission, admission.Admitted] = Gather(store, self._admit)
+        self._admission: Gather[admission.Submission, admission.Admitted] = Gather(store.write, self._admit)
+        self._reading: Gather[tuple[str, str], JobRecord] = Gather(store.read, job_store.get_many)
         self._reception = Reception(
             store,
             clock,
@@ -181,7 +182,7 @@ class Dispatcher:
             JobNotFound: This tenant has no such job.
             StorageUnavailable: The database could not serve.
         """
-        return await self._store.read(lambda connection: job_store.get(connection, tenant_id, job_id))
+        return await self._reading.add((tenant_id, job_id))
 
     async def list(
         self, tenant_id: str, wanted: JobFilter, cursor: str | None = None, limit: int = 50

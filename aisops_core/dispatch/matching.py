@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 Key = TypeVar("Key")
 _ROUTE_BYTES: Final = 16
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Demand:
     @property
     def route(self) -> bytes:
         """Digest of the demand (16 octets): equal for jobs that the same Runners may have."""
-        content = json.dumps([self.capability, self.labels, self.pinned_runner_id], separators=(",", ":"))
+        content = _encode([self.capability, self.labels, self.pinned_runner_id])
         return hashlib.sha256(content.encode()).digest()[:_ROUTE_BYTES]
 
 

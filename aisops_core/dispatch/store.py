@@ -38,6 +38,7 @@ _HEAD: Final = (
 )
 _END: Final = ("finished_unix_ms", *COLUMNS[COLUMNS.index("error_code") : COLUMNS.index("input")])
 _KEY: Final = ("tenant_id", "job_id")
+_STATES: Final = {state.value: state for state in JobState}
 _CHUNK: Final = 400
 """Ids in one IN list: below SQLite's smallest limit on parameters."""
 
@@ -71,7 +72,7 @@ _DROP_CHUNKS: Final = HotStatement(
 
 def _record(row: Sequence[Any]) -> JobRecord:
     job = JobRecord(*row)
-    job.state = JobState(job.state)
+    job.state = _STATES[job.state]
     job.effect_class = EffectClass(job.effect_class)
     return job
 
@@ -170,6 +171,20 @@ def get(connection: Connection, tenant_id: str, job_id: str, *, lock: bool = Fal
     if row is None:
         raise JobNotFound(job_id)
     return _record(row)
+
+
+def get_many(connection: Connection, wanted: Sequence[tuple[str, str]]) -> list[JobRecord | Exception]:
+    """Many (tenant id, job id) at once, whole, in order; JobNotFound in the place of those that do not exist."""
+    by_tenant: dict[str, set[str]] = {}
+    for tenant_id, job_id in wanted:
+        by_tenant.setdefault(tenant_id, set()).add(job_id)
+    found: dict[tuple[str, str], JobRecord] = {}
+    for tenant_id, job_ids in by_tenant.items():
+        ids = list(job_ids)
+        for start in range(0, len(ids), _CHUNK):
+            query = select(*_ALL).where(jobs.c.tenant_id == tenant_id, jobs.c.job_id.in_(ids[start : start + _CHUNK]))
+            found.update({(tenant_id, job.job_id): job for job in map(_record, connection.execute(query))})
+    return [found.get((tenant_id, job_id)) or JobNotFound(job_id) for tenant_id, job_id in wanted]
 
 
 def by_idempotency_key(connection: Connection, tenant_id: str, keys: Collection[str]) -> dict[str, JobRecord]:

@@ -1,42 +1,43 @@
-"""Gathers items that many tasks hand in at the same time into one unit of work, so that statements run in batches.
+"""Gathers what many tasks ask for at the same time into one unit of work or one read: statements then run in batches.
 
-While one batch is being committed the next one gathers; an item never waits for company.
+While one batch is under way the next one gathers; an item never waits for company.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
-
-from aisops_core.storage.engine import Store
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 BATCH_LIMIT: Final = 512
+Outcomes: TypeAlias = Sequence[Outcome | Exception]
 
 
 class Gather(Generic[Item, Outcome]):
     """Runs `apply(connection, items)` for all waiting items at once.
 
     Args:
-        store: Where to write.
+        run: `Store.write` or `Store.read`.
         apply: Returns one outcome per item, in order; an exception instance is raised to that item's caller alone. When
             it raises, each item is tried again on its own.
     """
 
     def __init__(
-        self, store: Store, apply: Callable[[Connection, Sequence[Item]], Sequence[Outcome | Exception]]
+        self,
+        run: Callable[[Callable[[Connection], Outcomes[Outcome]]], Awaitable[Outcomes[Outcome]]],
+        apply: Callable[[Connection, Sequence[Item]], Outcomes[Outcome]],
     ) -> None:
-        self._store = store
+        self._run = run
         self._apply = apply
         self._waiting: list[tuple[Item, asyncio.Future[Outcome]]] = []
         self._driver: asyncio.Task[None] | None = None
 
     async def add(self, item: Item) -> Outcome:
-        """Hand in one item and wait until it is durable.
+        """Hand in one item and wait for its outcome.
 
         Raises:
             Exception: This item's own error.
@@ -59,7 +60,7 @@ class Gather(Generic[Item, Outcome]):
         """True when every future of the batch has its outcome."""
         items = [item for item, _ in batch]
         try:
-            outcomes = await self._store.write(lambda connection: self._apply(connection, items))
+            outcomes = await self._run(lambda connection: self._apply(connection, items))
         except asyncio.CancelledError:
             for _, future in batch:
                 future.cancel()
