@@ -42,3 +42,9 @@ def test_the_bound_that_resuming_from_a_kept_epoch_gets_is_never_loosened(steps:
         later = [other.start_seq for other in openings[position + 1 :]]
         kept_later = [other.start_seq for other in kept[kept.index(one) + 1 :]]
         assert min(kept_later, default=start) <= min(later, default=start)
+
+
+def test_an_opening_that_numbered_nothing_but_that_core_knows_is_kept():
+    openings = [Opening(b"a", 50, welcomed=True), Opening(b"b", 50, welcomed=False)]
+
+    assert prune(openings, keep=16) == openings
