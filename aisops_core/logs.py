@@ -87,7 +87,6 @@ def _renderers(style: str, stream: TextIO) -> list[Callable[..., Any]]:
     return [
         structlog.processors.format_exc_info,
         redact,
-        structlog.processors.EventRenamer("message"),
         structlog.processors.JSONRenderer(),
     ]
 

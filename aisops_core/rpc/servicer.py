@@ -19,7 +19,8 @@ import structlog
 from aisops_core.clock import Clock
 from aisops_core.rpc.ending import Ending, from_error, unexpected
 from aisops_core.rpc.peer import Peer, certificate_of, token_of
-from aisops_core.rpc.stream import PeerGone, Sessions, Stream
+from aisops_core.rpc.ports import PeerGone, Sessions
+from aisops_core.rpc.stream import Stream
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.codec import METHOD_PATH
 

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import chain
-from typing import Protocol
 
 import structlog
 
 from aisops_core.clock import Clock
-from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.records import OpenedSession, SessionRef
+from aisops_core.errors import Unavailable
 from aisops_core.rpc.ending import GONE, ORDERLY, SHUTDOWN, STUCK, Ending, ending, from_error, unexpected
+from aisops_core.rpc.ports import PeerGone, Read, Sessions, Write
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.codec import decode_runner_frame, encode_core_frame
 from aisops_protocol.errors import LocalProtocolError
-from aisops_protocol.messages import CoreBody, Drain, Heartbeat, Hello, RunnerEnvelope
+from aisops_protocol.messages import CoreBody, Drain, Heartbeat, Hello
 from aisops_protocol.session import (
     CoreSession,
     Delivered,
@@ -44,37 +44,6 @@ RECHECK_S = 15.0
 
 UNANSWERED_FRAMES = 16
 """Frames read since the writer last had nothing left: above this the Runner must read before it is heard again."""
-
-Read = Callable[[], Awaitable[bytes | None]]
-"""Returns the next gRPC message, None at the end; raises PeerGone."""
-Write = Callable[[bytes], Awaitable[None]]
-"""Sends one gRPC message; raises PeerGone."""
-
-
-class PeerGone(Exception):
-    """The connection ended without a word."""
-
-
-class Sessions(Protocol):
-    """What a stream needs of the dispatcher."""
-
-    async def open_session(self, principal: Principal, hello: Hello, outlet: Outlet) -> OpenedSession:
-        """Admit a Runner or raise SessionRefused."""
-        ...
-
-    async def deliver(
-        self, ref: SessionRef, queue_epoch: bytes, envelopes: Sequence[RunnerEnvelope], upto_seq: int
-    ) -> None:
-        """Commit durable messages together with their watermark, or raise Fenced."""
-        ...
-
-    async def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
-        """Renew leases and presence, or raise Fenced."""
-        ...
-
-    async def close_session(self, ref: SessionRef, reason: str) -> None:
-        """Forget a session."""
-        ...
 
 
 class Stream:
@@ -256,7 +225,16 @@ class Stream:
             self._to_beat.clear()
             newest, self._heartbeat = self._heartbeat, None
             if newest is not None and self._ref is not None:
-                await self._sessions.heartbeat(self._ref, newest)
+                with self._patiently():
+                    await self._sessions.heartbeat(self._ref, newest)
+
+    @contextlib.contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """What comes round again anyway survives a database that is away for a moment; a commit does not."""
+        try:
+            yield
+        except Unavailable as error:
+            log.warning("put off", runner_id=self._principal.subject_id, **error.diagnostics())
 
     async def _keep_time(self) -> None:
         while self._session.state is not State.CLOSED:
@@ -270,7 +248,8 @@ class Stream:
     async def _keep_checking(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_S)
-            await self._recheck()
+            with self._patiently():
+                await self._recheck()
 
     async def _write_all(self) -> None:
         while True:

@@ -61,11 +61,11 @@ def test_a_value_cannot_forge_a_line(style: str) -> None:
     assert "\u2028" not in stream.getvalue()
 
 
-def test_json_lines_hold_time_level_logger_and_message() -> None:
+def test_json_lines_hold_time_level_logger_and_event() -> None:
     stream = written()
     logging.getLogger("library").error("went %s", "wrong", extra={"more": 1})
     line = json.loads(stream.getvalue())
-    assert (line["message"], line["level"], line["logger"], line["more"]) == ("went wrong", "error", "library", 1)
+    assert (line["event"], line["level"], line["logger"], line["more"]) == ("went wrong", "error", "library", 1)
     assert line["timestamp"].endswith("Z")
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.records import OpenedSession, SessionRef
-from aisops_core.errors import Fenced, SessionRefused, Unauthenticated
+from aisops_core.errors import Fenced, SessionRefused, StorageUnavailable, Unauthenticated
 from aisops_core.rpc import stream as stream_module
 from aisops_core.rpc.ending import Ending
-from aisops_core.rpc.stream import PeerGone, Stream
+from aisops_core.rpc.ports import PeerGone
+from aisops_core.rpc.stream import Stream
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.codec import decode_core_frame, encode_runner_frame
 from aisops_protocol.messages import (
@@ -91,6 +92,8 @@ class Dispatcher:
         assert ref == REF
         self.beats.append(heartbeat)
         self.changed.set()
+        if self.fault is not None:
+            raise self.fault
 
     async def close_session(self, ref: SessionRef, reason: str) -> None:
         assert ref == REF
@@ -390,3 +393,19 @@ async def test_a_runner_that_writes_without_reading_is_not_heard_further(link: L
     for _ in range(400):
         await asyncio.sleep(0)
     assert link.up.empty()
+
+
+async def test_a_database_away_for_a_moment_costs_no_stream_until_a_commit_needs_it(
+    link: Link, dispatcher: Dispatcher
+) -> None:
+    await link.greet()
+    dispatcher.fault = StorageUnavailable("busy")
+    for count in (1, 2):
+        link.runner.send_volatile(Heartbeat(count), link.clock.now)
+        link.flush()
+        await dispatcher.until(lambda count=count: len(dispatcher.beats) == count)  # type: ignore[misc]
+    assert not link.task.done()
+    link.send_logs(1)
+    end = await link.end()
+    assert (end.code, end.retry_after_ms) == ("STORAGE_UNAVAILABLE", 1000)
+    assert link.runner.acked == 0

@@ -1,0 +1,42 @@
+"""What a stream needs of its two neighbours: the wire below it and the dispatcher behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from aisops_core.dispatch.outlet import Outlet
+from aisops_core.dispatch.records import OpenedSession, SessionRef
+from aisops_core.tenants.principal import Principal
+from aisops_protocol.messages import Heartbeat, Hello, RunnerEnvelope
+
+Read = Callable[[], Awaitable[bytes | None]]
+"""Returns the next gRPC message, None at the end; raises PeerGone."""
+Write = Callable[[bytes], Awaitable[None]]
+"""Sends one gRPC message; raises PeerGone."""
+
+
+class PeerGone(Exception):
+    """The connection ended without a word."""
+
+
+class Sessions(Protocol):
+    """What a stream needs of the dispatcher."""
+
+    async def open_session(self, principal: Principal, hello: Hello, outlet: Outlet) -> OpenedSession:
+        """Admit a Runner or raise SessionRefused."""
+        ...
+
+    async def deliver(
+        self, ref: SessionRef, queue_epoch: bytes, envelopes: Sequence[RunnerEnvelope], upto_seq: int
+    ) -> None:
+        """Commit durable messages together with their watermark, or raise Fenced."""
+        ...
+
+    async def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
+        """Renew leases and presence, or raise Fenced."""
+        ...
+
+    async def close_session(self, ref: SessionRef, reason: str) -> None:
+        """Forget a session."""
+        ...
