@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from aisops_plugin_sdk.manifest import Manifest
+from aisops_protocol.messages import LogLevel
 from aisops_runner.adapters.calls import JobLog
 from aisops_runner.adapters.child import Child
 from aisops_runner.adapters.pipes import LineReader, open_pipe
@@ -97,6 +98,8 @@ class SidecarProcess:
         self._budget = LogBudget(clock)
         self._ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self._last_words = ""
+        self._unread = 0
+        self._told_dropped = 0
         self._child: Child | None = None
         self._lifeline = -1
         self.token = token
@@ -121,7 +124,16 @@ class SidecarProcess:
     @property
     def lines_dropped(self) -> int:
         """Log lines beyond the rate limit, counted and not read."""
-        return sum(reader.lines_dropped for reader in self._readers)
+        return self._unread + sum(reader.lines_dropped for reader in self._readers)
+
+    def tell_dropped(self) -> None:
+        """Log how many lines were dropped since it was last told; nothing when none were."""
+        dropped = self.lines_dropped - self._told_dropped
+        if dropped:
+            self._told_dropped += dropped
+            text = f"{dropped} log lines were dropped: more than {LOG_LINES_PER_S} a second"
+            name = self._spec.manifest.name
+            self._spec.on_log(JobLog("", LogLevel.WARNING, text, self._clock.unix_ms(), name))
 
     async def wait_exit(self, timeout_s: float) -> None:
         """Wait for the exit at most so many seconds, and let whoever watches it act first."""
@@ -175,6 +187,7 @@ class SidecarProcess:
             await self._child.kill()
         self._close_lifeline()
         self._cleanup.close()
+        self.tell_dropped()
         self._spec.run_file.remove()
 
     async def _spawn(self) -> None:
@@ -235,7 +248,10 @@ class SidecarProcess:
             self._last_words = self._spec.redact(refusal)[:LAST_WORDS_CHARS]
 
     def _on_text(self, line: bytes, *, stderr: bool) -> None:
-        if not line or not self._budget.take():
+        if not line:
+            return
+        if not self._budget.take():
+            self._unread += 1
             return
         log = parse_log(
             line,

@@ -238,6 +238,7 @@ class Supervisor:
                 self._change = asyncio.create_task(self._end(running, "idle"), name=f"idle-{self.name}")
                 self._change.add_done_callback(self._changed)
                 return
+            running.process.tell_dropped()
             misses = 0 if await running.client.healthy() else misses + 1
             if misses >= self._settings.liveness_misses:
                 self._crashed(running, f"did not answer {misses} health checks in a row")

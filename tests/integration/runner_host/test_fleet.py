@@ -164,6 +164,7 @@ async def test_a_flood_of_output_blocks_neither_the_sidecar_nor_the_host(bench: 
     assert (await flood).ok
     assert slowest < 0.5
     assert len(bench.logs) < 5000, "lines beyond the rate are counted, not kept"
+    await until(lambda: [log for log in bench.logs if "log lines were dropped" in log.text])
 
 
 async def test_stopping_leaves_nothing_behind(bench: Bench) -> None:
