@@ -36,7 +36,9 @@ class RunFile:
         document = {"pid": pid, "start_ticks": started, "boot_id": _boot_id()}
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.path.write_text(json.dumps(document), encoding="utf-8")
+            self.path.unlink(missing_ok=True)
+            with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(json.dumps(document).encode())
 
     def remove(self) -> None:
         """The process was reaped."""

@@ -79,6 +79,7 @@ def sleeper() -> object:
 
 def test_what_is_provably_ours_is_ended(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     RunFile(tmp_path / "good.json").write(sleeper.pid)
+    assert (tmp_path / "good.json").stat().st_mode & 0o077 == 0
     assert sweep(tmp_path) == [sleeper.pid]
     assert sleeper.wait(5) == -signal.SIGTERM
     assert not list(tmp_path.iterdir())
