@@ -1,5 +1,6 @@
 """`python -m aisops_plugin_sdk serve|describe NAME`: how the Runner starts a sidecar and reads a manifest."""
 
+import os
 import sys
 
 USAGE = "usage: python -m aisops_plugin_sdk serve|describe NAME"
@@ -10,6 +11,11 @@ def main(arguments: list[str]) -> int:
 
     There is no option and no parser on purpose: every millisecond here is paid at every start of every sidecar.
     """
+    if os.environ.get("AISOPS_LIFELINE") == "stdin":
+        # Before vendor code is imported: an import that hangs must not outlive the Runner that started it.
+        from aisops_plugin_sdk.process.lifeline import signal_on_parent_death
+
+        signal_on_parent_death()
     match arguments:
         case ["serve", name]:
             from aisops_plugin_sdk.process.serve import serve

@@ -34,7 +34,7 @@ class Lifeline:
 
     def hold(self) -> None:
         """Begin to watch. When the parent died before this call, the loss is noticed at once."""
-        _signal_on_parent_death()
+        signal_on_parent_death()
         for name, target in (("ppid", self._poll), ("stdin", self._read)):
             if name != "stdin" or self._stdin:
                 threading.Thread(target=target, name=f"aisops-lifeline-{name}", daemon=True).start()
@@ -67,7 +67,7 @@ class Lifeline:
         os._exit(ORPHAN_EXIT)
 
 
-def _signal_on_parent_death() -> None:
+def signal_on_parent_death() -> None:
     """Ask Linux to send SIGTERM when the parent ends. The caller re-checks the parent, which may have ended already."""
     if sys.platform != "linux":
         return

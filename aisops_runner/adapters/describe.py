@@ -20,6 +20,8 @@ STDOUT_CAP_BYTES = 1024 * 1024
 STDERR_CAP_BYTES = 256 * 1024
 CLOSE_S = 1.0  # for the pipes to drain after the exit
 REASON_CHARS = 500
+LIFELINE = {"AISOPS_LIFELINE": "stdin"}
+"""Tells the SDK that it is a Runner's child: it asks the kernel to end it with the Runner, also while it imports."""
 BASE_ENV = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
 
 
@@ -59,7 +61,9 @@ async def describe(
     with ExitStack() as cleanup:
         fds = [await _pipe(collector, cleanup) for collector in (out, err)]
         try:
-            child = Child.spawn(argv or describe_argv(name), env=base_env(env), cwd=cwd, stdout=fds[0], stderr=fds[1])
+            child = Child.spawn(
+                argv or describe_argv(name), env=base_env(env) | LIFELINE, cwd=cwd, stdout=fds[0], stderr=fds[1]
+            )
         except OSError as error:
             raise PluginBroken(name, f"cannot start its describe process: {error}", code="describe_failed") from None
         finally:

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from aisops_runner.sidecars.runfile import BOOT_ID, RunFile, start_ticks, sweep
 from tests.integration.runner_host.conftest import CLEAN_ENV, gone
+from tests.support.installed_plugins import install
 from tests.support.vendor_plugins import install_vendor
 
 pytestmark = pytest.mark.integration
@@ -63,10 +65,32 @@ def test_no_sidecar_outlives_a_killed_runner_by_two_seconds(tmp_path: Path) -> N
         host.kill()
         host.wait()
         host.stdout.close()
-    deadline = time.monotonic() + 2
-    while any(not gone(pid) for pid in pids) and time.monotonic() < deadline:
+    _until(lambda: all(gone(pid) for pid in pids), 2)
+
+
+def test_a_plugin_that_hangs_on_import_does_not_outlive_a_killed_runner(tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    source = (
+        f"import os, pathlib, time\npathlib.Path({str(noted)!r}).write_text(str(os.getpid()) + '.')\ntime.sleep(3600)\n"
+    )
+    env = CLEAN_ENV | {"PYTHONPATH": install(tmp_path, "stuck", source)}
+    command = [sys.executable, "-c", HOST, str(tmp_path / "data")]
+    host = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _until(lambda: noted.exists() and noted.read_text().endswith("."), 20)
+        pid = int(noted.read_text().removesuffix("."))
+        assert not gone(pid)
+    finally:
+        host.kill()
+        host.wait()
+    _until(lambda: gone(pid), 2)
+
+
+def _until(condition: Callable[[], bool], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert all(gone(pid) for pid in pids)
 
 
 @pytest.fixture
