@@ -93,8 +93,9 @@ def test_entry_points_are_installed(environment: Path, tmp_path: Path) -> None:
 
 def test_installed_plugins_describe_themselves(environment: Path, tmp_path: Path) -> None:
     """`aisops-runner plugin list` in the empty environment shows four working plugins with their capabilities."""
+    (tmp_path / "runner.toml").write_text(f"data_dir = {json.dumps(str(tmp_path / 'data'))}\n")
     listing = json.loads(
-        run(environment, "aisops-runner", "plugin", "list", "--data", str(tmp_path / "data"), "--json", cwd=tmp_path)
+        run(environment, "aisops-runner", "plugin", "list", "--config", "runner.toml", "--json", cwd=tmp_path)
     )
     offered = {capability for plugin in listing["items"] for capability in plugin["capabilities"]}
     assert offered == {"slack.send", "email.send", "telegram.send", "kakao.alimtalk.send"}
