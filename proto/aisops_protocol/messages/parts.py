@@ -1,0 +1,83 @@
+"""What several messages are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aisops_protocol.messages.vocabulary import EffectClass, JobPhase, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One capability a Runner offers, with what Core needs to validate, match and explain."""
+
+    name: str
+    plugin: str
+    plugin_version: str
+    effect_class: EffectClass = EffectClass.AT_MOST_ONCE
+    timeout_ms: int = 30_000
+    input_schema: bytes = b"{}"
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """A job in the Runner's journal that Core has not acknowledged as finished."""
+
+    job_id: str
+    lease_id: bytes
+    attempt: int
+    phase: JobPhase
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStart:
+    """A queue epoch (16 random octets, one per opening of the outbox) and the first sequence number under it.
+
+    Lists of them are oldest first.
+    """
+
+    epoch: bytes
+    start_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """Depth of the Runner's outbox."""
+
+    messages: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobVerdict:
+    """Core's ruling on one `HeldJob`."""
+
+    job_id: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job did not succeed. `details` is a JSON array of {path, message}; never holds a secret."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    ambiguous: bool = False
+    retry_after_ms: int = 0
+    details: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionInfo:
+    """Who did the work, for people: plugin, its version, its sidecar's process id (0: built in), calls made."""
+
+    plugin: str = ""
+    plugin_version: str = ""
+    sidecar_pid: int = 0
+    calls: int = 0
+    started_unix_ms: int = 0
+    duration_ms: int = 0
