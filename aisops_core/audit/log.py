@@ -6,18 +6,29 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from aisops_core.audit.record import GENESIS, AuditEntry, AuditRecord, chain, first_broken
 from aisops_core.clock import Clock
 from aisops_core.storage.engine import Store
-from aisops_core.storage.hot import HotStatement, Row
+from aisops_core.storage.hot import HotQuery, HotStatement, Row
 from aisops_core.storage.schema import audit_records, tenants
 
 _NAMES: Final = tuple(audit_records.c.keys())
 _APPEND: Final = HotStatement(insert(audit_records), _NAMES)
 _row: Final = attrgetter(*_NAMES)
 _VERIFY_PAGE: Final = 1_000
+_LOCK: Final = HotQuery(
+    select(tenants.c.tenant_id).where(tenants.c.tenant_id == bindparam("b_tenant_id")).with_for_update(),
+    ("b_tenant_id",),
+)
+_HEAD: Final = HotQuery(
+    select(audit_records.c.seq, audit_records.c.hash)
+    .where(audit_records.c.tenant_id == bindparam("b_tenant_id"))
+    .order_by(audit_records.c.seq.desc())
+    .limit(bindparam("b_limit")),
+    ("b_tenant_id", "b_limit"),
+)
 
 
 def append(connection: Connection, entries: Sequence[AuditEntry], at_unix_ms: int) -> None:
@@ -36,14 +47,10 @@ def append(connection: Connection, entries: Sequence[AuditEntry], at_unix_ms: in
 
 def _head(connection: Connection, tenant_id: str) -> tuple[int, bytes]:
     # The tenant's row serves as the chain's lock where several processes write (PostgreSQL).
-    connection.execute(select(tenants.c.tenant_id).where(tenants.c.tenant_id == tenant_id).with_for_update())
-    row = connection.execute(
-        select(audit_records.c.seq, audit_records.c.hash)
-        .where(audit_records.c.tenant_id == tenant_id)
-        .order_by(audit_records.c.seq.desc())
-        .limit(1)
-    ).first()
-    return (0, GENESIS) if row is None else (row.seq, row.hash)
+    if connection.dialect.name != "sqlite":  # SQLite has one writer anyway
+        _LOCK.first(connection, tenant_id)
+    row = _HEAD.first(connection, tenant_id, 1)
+    return (0, GENESIS) if row is None else (row[0], row[1])
 
 
 class AuditLog:

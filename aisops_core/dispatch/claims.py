@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from aisops_core.dispatch import job as machine
 from aisops_core.dispatch import store
@@ -14,10 +14,19 @@ from aisops_core.dispatch.job import Grant, JobRecord
 from aisops_core.dispatch.lease import LeaseTerms
 from aisops_core.dispatch.matching import Demand, Offer, assign, refusal
 from aisops_core.dispatch.records import SessionRef
+from aisops_core.storage.hot import HotLookup
 from aisops_core.storage.schema import runners
 from aisops_protocol.messages import EffectClass, Job
 
 CLAIM_LIMIT: Final = 256
+_EPOCHS: Final = HotLookup(
+    lambda keys: (
+        select(runners.c.runner_id, runners.c.session_epoch)
+        .where(runners.c.tenant_id == bindparam("b_tenant_id"), runners.c.runner_id.in_(keys))
+        .with_for_update(read=True)
+    ),
+    ("b_tenant_id",),
+)
 LEASE_BYTES: Final = 16
 
 
@@ -84,12 +93,8 @@ def claim(
 def _unfenced(connection: Connection, market: Market, claims: Claims) -> dict[str, Capacity]:
     """The sessions that still are the newest of their Runner; the rows stay locked until the leases are stored."""
     names = [capacity.ref.runner_id for capacity in market.capacities]
-    query = (
-        select(runners.c.runner_id, runners.c.session_epoch)
-        .where(runners.c.tenant_id == market.tenant_id, runners.c.runner_id.in_(names))
-        .with_for_update(read=True)
-    )
-    epochs = {row.runner_id: row.session_epoch for row in connection.execute(query)}
+    rows = _EPOCHS.rows(connection, names, market.tenant_id)
+    epochs = {str(runner_id): int(epoch) for runner_id, epoch in rows}
     live: dict[str, Capacity] = {}
     for capacity in market.capacities:
         if epochs.get(capacity.ref.runner_id) == capacity.ref.session_epoch:

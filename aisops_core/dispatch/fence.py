@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from aisops_core.dispatch.records import SessionRef
 from aisops_core.errors import Fenced
+from aisops_core.storage.hot import HotQuery
 from aisops_core.storage.schema import runners
+
+_EPOCH: Final = HotQuery(
+    select(runners.c.session_epoch)
+    .where(runners.c.tenant_id == bindparam("b_tenant_id"), runners.c.runner_id == bindparam("b_runner_id"))
+    .with_for_update(),
+    ("b_tenant_id", "b_runner_id"),
+)
 
 
 def hold(connection: Connection, ref: SessionRef) -> None:
@@ -17,12 +25,7 @@ def hold(connection: Connection, ref: SessionRef) -> None:
     Raises:
         Fenced: A newer session has taken over.
     """
-    query = (
-        select(runners.c.session_epoch)
-        .where(runners.c.tenant_id == ref.tenant_id, runners.c.runner_id == ref.runner_id)
-        .with_for_update()
-    )
-    if connection.execute(query).scalar() != ref.session_epoch:
+    if _EPOCH.first(connection, ref.tenant_id, ref.runner_id) != (ref.session_epoch,):
         raise Fenced(ref.runner_id)
 
 

@@ -21,7 +21,7 @@ from aisops_core.dispatch.matching import PASSING, Offer, demand_of, refusal
 from aisops_core.dispatch.records import SessionRef
 from aisops_core.errors import Fenced
 from aisops_core.runners.store import labels_of, offered
-from aisops_core.storage.hot import HotStatement, Row
+from aisops_core.storage.hot import HotQuery, HotStatement, Row
 from aisops_core.storage.schema import capabilities, job_logs, late_results, runner_events, watermarks
 from aisops_protocol.messages import (
     CancelState,
@@ -40,15 +40,14 @@ _EVENT_NAMES: Final = ("tenant_id", "runner_id", "at_unix_ms", "kind", "data")
 _INSERT_EVENT: Final = HotStatement(insert(runner_events), _EVENT_NAMES)
 _LATE_NAMES: Final = tuple(late_results.c.keys())
 _INSERT_LATE: Final = HotStatement(insert(late_results), _LATE_NAMES)
-_ADVANCE: Final = (
-    update(watermarks)
-    .where(
-        watermarks.c.tenant_id == bindparam("b_tenant_id"),
-        watermarks.c.runner_id == bindparam("b_runner_id"),
-        watermarks.c.queue_epoch == bindparam("b_queue_epoch"),
-    )
-    .values(seq=bindparam("b_seq"))
+_LANE: Final = ("b_tenant_id", "b_runner_id", "b_queue_epoch")
+_OF_LANE: Final = (
+    (watermarks.c.tenant_id == bindparam("b_tenant_id"))
+    & (watermarks.c.runner_id == bindparam("b_runner_id"))
+    & (watermarks.c.queue_epoch == bindparam("b_queue_epoch"))
 )
+_WATERMARK: Final = HotQuery(select(watermarks.c.seq).where(_OF_LANE), _LANE)
+_ADVANCE: Final = HotStatement(update(watermarks).where(_OF_LANE).values(seq=bindparam("b_seq")), ("b_seq", *_LANE))
 
 
 @dataclass(slots=True)
@@ -87,15 +86,15 @@ def ingest(
         Fenced: A newer session has taken over, or the session was opened for another queue epoch.
     """
     fence.hold(connection, ref)
-    mine = (watermarks.c.tenant_id == ref.tenant_id) & (watermarks.c.runner_id == ref.runner_id)
-    known = connection.execute(select(watermarks.c.seq).where(mine, watermarks.c.queue_epoch == queue_epoch)).scalar()
-    if known is None:
+    lane = (ref.tenant_id, ref.runner_id, queue_epoch)
+    watermark = _WATERMARK.first(connection, *lane)
+    if watermark is None:
         raise Fenced(ref.runner_id)
+    (known,) = watermark
     batch = _Batch(connection, ref, now_ms)
     batch.apply([envelope.body for envelope in envelopes if envelope.seq > known])
     if upto_seq > known:
-        place = {"b_tenant_id": ref.tenant_id, "b_runner_id": ref.runner_id, "b_queue_epoch": queue_epoch}
-        connection.execute(_ADVANCE, {**place, "b_seq": upto_seq})
+        _ADVANCE.many(connection, [(upto_seq, *lane)])
     return batch.outcome
 
 

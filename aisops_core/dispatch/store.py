@@ -9,12 +9,23 @@ from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from aisops_core.dispatch.job import ACTIVE, TERMINAL, JobRecord, JobState, Note, told_by_columns
 from aisops_core.dispatch.records import JobFilter, LogLine, Page, TimelineEntry
 from aisops_core.errors import InvalidCursor, JobNotFound
-from aisops_core.storage.hot import HotStatement, Row
+from aisops_core.storage.hot import HotLookup, HotQuery, HotStatement, Row
 from aisops_core.storage.schema import job_logs, job_notes, jobs, result_chunks
 from aisops_protocol.messages import EffectClass, LogLevel
 
@@ -39,8 +50,8 @@ _HEAD: Final = (
 _END: Final = ("finished_unix_ms", *COLUMNS[COLUMNS.index("error_code") : COLUMNS.index("input")])
 _KEY: Final = ("tenant_id", "job_id")
 _STATES: Final = {state.value: state for state in JobState}
-_CHUNK: Final = 400
-"""Ids in one IN list: below SQLite's smallest limit on parameters."""
+_TENANT: Final = "b_tenant_id"
+_QUEUED: Final[ColumnElement[Any]] = literal_column("'queued'")
 
 
 def _update(names: Sequence[str]) -> HotStatement:
@@ -70,10 +81,47 @@ _DROP_CHUNKS: Final = HotStatement(
 )
 
 
+def _lookup(columns: Sequence[ColumnElement[Any]], by: ColumnElement[Any], *, lock: bool) -> HotLookup:
+    def build(keys: Sequence[BindParameter[Any]]) -> Select[Any]:
+        query = select(*columns).where(jobs.c.tenant_id == bindparam(_TENANT), by.in_(keys))
+        return query.with_for_update() if lock else query
+
+    return HotLookup(build, (_TENANT,))
+
+
+_LOOKUPS: Final = {
+    (with_input, lock): _lookup(_ALL if with_input else _WITHOUT_BODIES, jobs.c.job_id, lock=lock)
+    for with_input in (False, True)
+    for lock in (False, True)
+}
+_BY_KEY: Final = _lookup(_ALL, jobs.c.idempotency_key, lock=False)
+_NEXT: Final = HotQuery(
+    select(*_ALL)
+    .where(
+        jobs.c.tenant_id == bindparam(_TENANT),
+        jobs.c.route == bindparam("b_route"),
+        jobs.c.state == _QUEUED,
+        jobs.c.not_before_unix_ms <= bindparam("b_now_ms"),
+    )
+    .order_by(jobs.c.priority.desc(), jobs.c.job_id)
+    .limit(bindparam("b_limit"))
+    .with_for_update(skip_locked=True),
+    (_TENANT, "b_route", "b_now_ms", "b_limit"),
+)
+_ANY: Final = HotQuery(
+    select(jobs.c.job_id)
+    .where(jobs.c.tenant_id == bindparam(_TENANT), jobs.c.route == bindparam("b_route"), jobs.c.state == _QUEUED)
+    .limit(bindparam("b_limit")),
+    (_TENANT, "b_route", "b_limit"),
+)
+
+
 def _record(row: Sequence[Any]) -> JobRecord:
     job = JobRecord(*row)
     job.state = _STATES[job.state]
     job.effect_class = EffectClass(job.effect_class)
+    job.error_retryable, job.error_ambiguous = bool(job.error_retryable), bool(job.error_ambiguous)
+    job.truncated = bool(job.truncated)
     return job
 
 
@@ -114,15 +162,8 @@ def load(
     lock: bool = True,
 ) -> dict[str, JobRecord]:
     """The jobs of these ids that exist in the tenant; locked for this transaction where the engine locks rows."""
-    columns = _ALL if with_input else _WITHOUT_BODIES
-    wanted = list(job_ids)
-    found: dict[str, JobRecord] = {}
-    for start in range(0, len(wanted), _CHUNK):
-        query = select(*columns).where(jobs.c.tenant_id == tenant_id, jobs.c.job_id.in_(wanted[start : start + _CHUNK]))
-        for row in connection.execute(query.with_for_update() if lock else query):
-            job = _record(row)
-            found[job.job_id] = job
-    return found
+    rows = _LOOKUPS[with_input, lock].rows(connection, list(job_ids), tenant_id)
+    return {job.job_id: job for job in map(_record, rows)}
 
 
 def leased_to(connection: Connection, tenant_id: str, runner_id: str) -> list[JobRecord]:
@@ -137,27 +178,12 @@ def leased_to(connection: Connection, tenant_id: str, runner_id: str) -> list[Jo
 
 def queued_on(connection: Connection, tenant_id: str, route: bytes, now_ms: int, limit: int) -> list[JobRecord]:
     """The next queued jobs of a route with their inputs, highest priority and then oldest first, locked."""
-    query = (
-        select(*_ALL)
-        .where(
-            jobs.c.tenant_id == tenant_id,
-            jobs.c.route == route,
-            jobs.c.state == literal_column("'queued'"),
-            jobs.c.not_before_unix_ms <= now_ms,
-        )
-        .order_by(jobs.c.priority.desc(), jobs.c.job_id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return [_record(row) for row in connection.execute(query)]
+    return [_record(row) for row in _NEXT.rows(connection, tenant_id, route, now_ms, limit)]
 
 
 def any_queued_on(connection: Connection, tenant_id: str, route: bytes) -> bool:
     """True while jobs of this route wait, also those whose time has not come."""
-    query = select(jobs.c.job_id).where(
-        jobs.c.tenant_id == tenant_id, jobs.c.route == route, jobs.c.state == literal_column("'queued'")
-    )
-    return connection.execute(query.limit(1)).first() is not None
+    return _ANY.first(connection, tenant_id, route, 1) is not None
 
 
 def get(connection: Connection, tenant_id: str, job_id: str, *, lock: bool = False) -> JobRecord:
@@ -166,11 +192,9 @@ def get(connection: Connection, tenant_id: str, job_id: str, *, lock: bool = Fal
     Raises:
         JobNotFound: This tenant has no such job.
     """
-    query = select(*_ALL).where(jobs.c.tenant_id == tenant_id, jobs.c.job_id == job_id)
-    row = connection.execute(query.with_for_update() if lock else query).first()
-    if row is None:
-        raise JobNotFound(job_id)
-    return _record(row)
+    for row in _LOOKUPS[True, lock].rows(connection, (job_id,), tenant_id):
+        return _record(row)
+    raise JobNotFound(job_id)
 
 
 def get_many(connection: Connection, wanted: Sequence[tuple[str, str]]) -> list[JobRecord | Exception]:
@@ -180,22 +204,15 @@ def get_many(connection: Connection, wanted: Sequence[tuple[str, str]]) -> list[
         by_tenant.setdefault(tenant_id, set()).add(job_id)
     found: dict[tuple[str, str], JobRecord] = {}
     for tenant_id, job_ids in by_tenant.items():
-        ids = list(job_ids)
-        for start in range(0, len(ids), _CHUNK):
-            query = select(*_ALL).where(jobs.c.tenant_id == tenant_id, jobs.c.job_id.in_(ids[start : start + _CHUNK]))
-            found.update({(tenant_id, job.job_id): job for job in map(_record, connection.execute(query))})
+        rows = _LOOKUPS[True, False].rows(connection, list(job_ids), tenant_id)
+        found.update({(tenant_id, job.job_id): job for job in map(_record, rows)})
     return [found.get((tenant_id, job_id)) or JobNotFound(job_id) for tenant_id, job_id in wanted]
 
 
 def by_idempotency_key(connection: Connection, tenant_id: str, keys: Collection[str]) -> dict[str, JobRecord]:
     """Jobs made under these idempotency keys, whole, by key."""
-    wanted, found = list(keys), {}
-    for start in range(0, len(wanted), _CHUNK):
-        query = select(*_ALL).where(
-            jobs.c.tenant_id == tenant_id, jobs.c.idempotency_key.in_(wanted[start : start + _CHUNK])
-        )
-        found.update({str(job.idempotency_key): job for job in map(_record, connection.execute(query))})
-    return found
+    rows = _BY_KEY.rows(connection, list(keys), tenant_id)
+    return {str(job.idempotency_key): job for job in map(_record, rows)}
 
 
 def list_jobs(

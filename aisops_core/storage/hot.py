@@ -1,18 +1,22 @@
 """Statements of the hot path: built with SQLAlchemy once, compiled once per dialect, run without its per-row work.
 
-Only for statements whose parameters need no conversion (text, integers, octets, booleans, None).
+Only for statements whose parameters and columns need no conversion (text, integers, octets, None). Booleans come back
+as the driver gives them; whoever reads them makes them `bool`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection
+from sqlalchemy import BindParameter, Connection, Select, bindparam
 from sqlalchemy.sql.dml import Delete, Insert, Update
 
 Row: TypeAlias = tuple[Any, ...]
+_Arrange: TypeAlias = Callable[[Row], Any]
+KEYS_AT_ONCE: Final = 256
+"""Keys in one IN list: below SQLite's smallest limit on parameters."""
 
 
 class HotStatement:
@@ -26,7 +30,7 @@ class HotStatement:
     def __init__(self, statement: Insert | Update | Delete, names: Sequence[str]) -> None:
         self._statement = statement
         self._names = tuple(names)
-        self._compiled: dict[str, tuple[str, Callable[[Row], Any]]] = {}
+        self._compiled: dict[str, tuple[str, _Arrange]] = {}
 
     def many(self, connection: Connection, rows: Sequence[Row]) -> int:
         """Run for every row; returns how many rows were touched."""
@@ -35,27 +39,85 @@ class HotStatement:
         sql, arrange = self._compiled.get(connection.dialect.name) or self._compile(connection)
         return connection.exec_driver_sql(sql, [arrange(row) for row in rows]).rowcount
 
-    def _compile(self, connection: Connection) -> tuple[str, Callable[[Row], Any]]:
-        insert = isinstance(self._statement, Insert)
-        compiled = self._statement.compile(
-            dialect=connection.dialect, column_keys=list(self._names) if insert else None
-        )
-        positions = getattr(compiled, "positiontup", None)
-        arrange: Callable[[Row], Any]
-        if positions is None:
-            arrange = self._named
-        elif tuple(positions) == self._names:
-            arrange = tuple
-        else:
-            arrange = _reorder([self._names.index(name) for name in positions])
-        self._compiled[connection.dialect.name] = (str(compiled), arrange)
-        return self._compiled[connection.dialect.name]
-
-    def _named(self, row: Row) -> dict[str, Any]:
-        return dict(zip(self._names, row, strict=True))
+    def _compile(self, connection: Connection) -> tuple[str, _Arrange]:
+        made = _compile(connection, self._statement, self._names)
+        self._compiled[connection.dialect.name] = made
+        return made
 
 
-def _reorder(indexes: Sequence[int]) -> Callable[[Row], Any]:
-    if len(indexes) == 1:
-        return lambda row: (row[indexes[0]],)
-    return itemgetter(*indexes)
+class HotQuery:
+    """A SELECT run again and again.
+
+    Args:
+        statement: With a bind parameter for every name in `names`.
+        names: The bind parameters in the order in which `rows` takes their values.
+    """
+
+    def __init__(self, statement: Select[Any], names: Sequence[str]) -> None:
+        self._statement = statement
+        self._names = tuple(names)
+        self._compiled: dict[str, tuple[str, _Arrange]] = {}
+
+    def rows(self, connection: Connection, *values: Any) -> Sequence[Sequence[Any]]:
+        """Every row for these values."""
+        made = self._compiled.get(connection.dialect.name)
+        if made is None:
+            made = _compile(connection, self._statement, self._names)
+            self._compiled[connection.dialect.name] = made
+        sql, arrange = made
+        return connection.exec_driver_sql(sql, arrange(values)).fetchall()
+
+    def first(self, connection: Connection, *values: Any) -> Sequence[Any] | None:
+        """The first row for these values, if there is one."""
+        found = self.rows(connection, *values)
+        return found[0] if found else None
+
+
+class HotLookup:
+    """A SELECT for a list of keys, compiled once for each power of two that lists are filled up to.
+
+    Args:
+        build: Makes the statement from the bind parameters of the keys; it may use those of `names` besides.
+        names: Further bind parameters in the order in which `rows` takes their values.
+    """
+
+    def __init__(self, build: Callable[[Sequence[BindParameter[Any]]], Select[Any]], names: Sequence[str]) -> None:
+        self._build = build
+        self._names = tuple(names)
+        self._queries: dict[int, HotQuery] = {}
+
+    def rows(self, connection: Connection, keys: Sequence[Any], *values: Any) -> Iterator[Sequence[Any]]:
+        """Every row for these keys; none without keys."""
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            part = keys[start : start + KEYS_AT_ONCE]
+            size = 1 << (len(part) - 1).bit_length()
+            query = self._queries.get(size) or self._make(size)
+            yield from query.rows(connection, *values, *part, *(part[-1] for _ in range(size - len(part))))
+
+    def _make(self, size: int) -> HotQuery:
+        names = [f"key_{at}" for at in range(size)]
+        query = HotQuery(self._build([bindparam(name) for name in names]), (*self._names, *names))
+        self._queries[size] = query
+        return query
+
+
+def _compile(
+    connection: Connection, statement: Select[Any] | Insert | Update | Delete, names: Sequence[str]
+) -> tuple[str, _Arrange]:
+    """The dialect's SQL, and how to turn values in the order of `names` into its parameters."""
+    keys = list(names) if isinstance(statement, Insert) else None
+    compiled = statement.compile(dialect=connection.dialect, column_keys=keys)
+    # A dialect may add parameters of its own (SQLite's OFFSET 0); their values are known already.
+    added = {name: value for name, value in compiled.params.items() if name not in names}
+    order = getattr(compiled, "positiontup", None)
+    if order is None:
+        return str(compiled), lambda row: {**added, **dict(zip(names, row, strict=True))}
+    if tuple(order) == tuple(names):
+        return str(compiled), tuple
+    return str(compiled), _reorder([names.index(n) if n in names else len(names) for n in order], tuple(added.values()))
+
+
+def _reorder(indexes: Sequence[int], added: Row) -> _Arrange:
+    if not added:
+        return itemgetter(*indexes) if len(indexes) > 1 else lambda row: (row[indexes[0]],)
+    return lambda row: tuple((*row, *added)[at] for at in indexes)
