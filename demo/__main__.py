@@ -1,7 +1,7 @@
 """`python -m demo`: everything on loopback, one job to each of four channels, exit 0 only if all four arrived.
 
 Started by `make demo`. `--keep` leaves everything up until Ctrl-C and prints how to use it; `--json` prints one
-document for programs on standard output. Whatever happens, no process is left behind.
+document for programs on standard output. Ctrl-C, SIGTERM and a closed terminal leave no process behind.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def tour(stage: Stage, options: argparse.Namespace, screen: Screen) -> int:
     raise_the_set(stage, screen)
     screen.console.print(f"\nAlertmanager says: {alert.headline}. One job to each channel, through Core's API:\n")
     rows, ok, received = deliver(stage, alert, screen)
+    screen.console.print("\n[dim]Most of the ms is each plugin's process starting with its first job.[/]")
     screen.received(rows, received, ok)
     if options.json:
         jobs = [{**row.job, "arrived": good} for row, good in zip(rows, ok, strict=True)]
@@ -104,17 +105,16 @@ def tour(stage: Stage, options: argparse.Namespace, screen: Screen) -> int:
 
 
 def leave(_signal: int, _frame: FrameType | None) -> None:
-    """Turn SIGTERM into the same orderly way out as Ctrl-C."""
+    """Turn a signal into the same orderly way out as Ctrl-C."""
     raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0 when all four messages arrived, 1 when not, 130 when interrupted."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, leave)
-    from rich.console import Console
-
-    screen = Screen(Console(highlight=False, stderr=options.json))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+    screen = Screen(stderr=options.json)
     home = Path(tempfile.mkdtemp(prefix="aisops-demo-"))
     try:
         with Stage(home) as stage:

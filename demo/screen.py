@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ from demo.tour import Row
 
 STATE_STYLE = {"succeeded": "green", "running": "cyan", "leased": "cyan", "queued": "dim", "submitting": "dim"}
 MARKS = {"succeeded": "✓", "queued": "·", "submitting": "·", "leased": "→", "running": "→"}
+PLAIN_WIDTH = 120
+"""Columns of a file or pipe: wide enough for every message id."""
+WIDE = 100
+"""Columns from which on headings are written out."""
 
 
 def letter(message: Mapping[str, Any]) -> Text:
@@ -27,8 +32,10 @@ def letter(message: Mapping[str, Any]) -> Text:
 class Screen:
     """Prints for a person: colour and a moving table on a terminal, plain lines elsewhere."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+    def __init__(self, *, stderr: bool = False) -> None:
+        self.console = Console(highlight=False, stderr=stderr)
+        if not self.console.is_terminal and "COLUMNS" not in os.environ:
+            self.console = Console(highlight=False, stderr=stderr, width=PLAIN_WIDTH)
 
     @contextmanager
     def step(self, title: str) -> Iterator[list[str]]:
@@ -38,13 +45,19 @@ class Screen:
         if self.console.is_terminal:
             self.console.print(f"  [dim]…[/] {title}", end="\r")
         yield said
-        took = f"{time.monotonic() - begun:.1f} s"
-        self.console.print(f"  [green]✓[/] {title:<11}[dim]{took:>5}[/]  {' '.join(said)}", soft_wrap=True)
+        line = Table.grid(padding=(0, 1))
+        for _ in range(3):
+            line.add_column(no_wrap=True)
+        line.add_column()
+        took = Text(f"{time.monotonic() - begun:.1f} s".rjust(6), style="dim")
+        line.add_row(Text("  ✓", "green"), title.ljust(9), took, " ".join(said))
+        self.console.print(line)
 
     def table(self, rows: Sequence[Row], runner_id: str) -> Table:
         """Return the table of jobs as they stand."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for title in ("  capability", "state", "runner", "sidecar pid"):
+        pid = "sidecar pid" if self.console.width >= WIDE else "pid"
+        for title in ("  capability", "state", "runner", pid):
             table.add_column(title, no_wrap=True)
         table.add_column("provider message id", overflow="fold")  # an id is never cut
         table.add_column("ms", no_wrap=True, justify="right")

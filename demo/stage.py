@@ -167,6 +167,11 @@ class Stage:
         return document
 
     def stop(self) -> None:
-        """Stop every program, last started first."""
-        for program in (self.runner, self.core, self.providers):
-            program.stop()
+        """Stop every program, last started first; an interrupt meanwhile kills what is left instead of leaving it."""
+        programs = (self.runner, self.core, self.providers)
+        try:
+            for program in programs:
+                program.stop()
+        finally:
+            for program in programs:
+                program.kill()

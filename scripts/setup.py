@@ -10,8 +10,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
-import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +29,7 @@ PACKAGES = (
     "plugins/kakao",
 )
 OLDEST = (3, 11)
+SAY_EVERY_S = 10.0
 
 
 def fingerprint() -> str:
@@ -41,42 +42,44 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-def step(number: int, title: str, *command: str | Path) -> None:
-    """Run one command; print its title at once, its time when done, its output only when it fails."""
+def step(number: int, title: str, *command: str | Path, advice: str = "") -> None:
+    """Run one command; print its title at once, a sign of life while it lasts, its output only when it fails."""
     print(f"  [{number}/4] {title} …", end="", flush=True)
     begun = time.monotonic()
-    done = subprocess.run(
-        [str(part) for part in command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
-    if done.returncode:
-        print(" failed", flush=True)
-        sys.stdout.write(done.stdout.decode(errors="replace"))
-        print(f"\nSetting up stopped at: {title}. Fix what is reported above, then run the same command again.")
-        raise SystemExit(1)
+    with tempfile.TemporaryFile() as output:
+        with subprocess.Popen(
+            [str(part) for part in command], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+        ) as run:
+            while (code := ended(run)) is None:
+                print(f" {time.monotonic() - begun:.0f} s …", end="", flush=True)
+        if code:
+            output.seek(0)
+            print(" failed\n")
+            print(output.read().decode(errors="replace").strip())
+            print(f"\nSetting up stopped at: {title}. {advice}Then run the same command again.", flush=True)
+            raise SystemExit(1)
     print(f" {time.monotonic() - begun:.1f} s", flush=True)
 
 
-def make_venv() -> None:
-    """Create `.venv` with pip; explain the one failure newcomers meet (Debian without python3-venv)."""
-    print("  [1/4] creating .venv …", end="", flush=True)
-    begun = time.monotonic()
+def ended(process: subprocess.Popen[bytes]) -> int | None:
+    """Wait a while for a process; return its exit code, None when it goes on."""
     try:
-        venv.EnvBuilder(with_pip=True, clear=True, symlinks=os.name != "nt").create(VENV)
-    except (subprocess.CalledProcessError, OSError) as error:
-        print(f" failed\n{error}\nOn Debian or Ubuntu: apt-get install python3-venv; then run the same command again.")
-        raise SystemExit(1) from None
-    print(f" {time.monotonic() - begun:.1f} s", flush=True)
+        return process.wait(SAY_EVERY_S)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def install() -> None:
     """Install everything; the stamp is written last, so an interrupted run starts afresh."""
     hashed = ("--require-hashes", "-r")
-    make_venv()
+    network = "Is the package index reachable from here (HTTPS_PROXY, PIP_INDEX_URL and UV_INDEX_URL are honoured)? "
+    step(1, "creating .venv", sys.executable, "-m", "venv", "--clear", VENV,
+         advice="On Debian or Ubuntu: apt-get install python3-venv. ")  # fmt: skip
     step(2, "installing uv (the package installer)", BIN / "python", "-m", "pip", "-q", "install", *hashed,
-         "requirements/bootstrap.txt")  # fmt: skip
+         "requirements/bootstrap.txt", advice=network)  # fmt: skip
     uv = (BIN / "uv", "pip", "install", "-q", "--python", BIN / "python")
     step(3, "installing pinned requirements (about 100 MB, once)", *uv, "--compile-bytecode", *hashed,
-         "requirements/dev.txt")  # fmt: skip
+         "requirements/dev.txt", advice=network)  # fmt: skip
     editable = [part for package in PACKAGES for part in ("-e", package)]
     step(4, "linking the project's packages", *uv, "--no-deps", "--no-build-isolation", *editable)
 
@@ -101,4 +104,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command starts afresh.")
+        sys.exit(130)
