@@ -36,6 +36,7 @@ from aisops_protocol.messages import (
     Hello,
     Job,
     JobAccept,
+    JobPhase,
     JobResult,
     ResultStatus,
     RunnerBody,
@@ -276,6 +277,11 @@ class ScriptedRunner:
 
     async def finish(self, job: Job, output: bytes = b'{"ok":1}') -> None:
         await self.deliver(result(job, output=output))
+
+
+def held(job: Job, phase: JobPhase) -> tuple[HeldJob, ...]:
+    """What a Hello says of one job in the Runner's journal."""
+    return (HeldJob(job.job_id, job.lease_id, job.attempt, phase),)
 
 
 def result(job: Job, status: ResultStatus = ResultStatus.SUCCEEDED, output: bytes = b'{"ok":1}') -> JobResult:

@@ -4,62 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from aisops_protocol.codec import decode_runner_body
 from aisops_protocol.messages import (
-    Event,
-    GapReport,
     Heartbeat,
     JobAccept,
     LogEvent,
     LogLevel,
-    MessageClass,
-    RunnerBody,
     Skip,
 )
 from aisops_runner.errors import DataDirUnusable, EnvelopeTooLarge, StorageFailed
 from aisops_runner.outbox import store
-from aisops_runner.outbox.database import SUSPECT_NAME
 from aisops_runner.outbox.outbox import FILE_NAME, Outbox
 from aisops_runner.outbox.queue import Bounds
+from tests.support.outbox_rows import bodies, drain, event, log
 
 pytestmark = pytest.mark.integration
-
-
-def event(number: int, size: int = 0) -> Event:
-    return Event(f"e{number}", number, b'"' + b"x" * size + b'"')
-
-
-def log(number: int, level: LogLevel = LogLevel.INFO) -> LogEvent:
-    return LogEvent(level, f"line {number} " + "y" * 200, number)
-
-
-async def drain(outbox: Outbox, after: int | None = None) -> list[tuple[int, RunnerBody]]:
-    """Everything in the lane, as Core would get it: no hole is tolerated."""
-    cursor = outbox.acked_seq if after is None else after
-    found: list[tuple[int, RunnerBody]] = []
-    while envelopes := await outbox.take(cursor, 256, 1_000_000):
-        for envelope in envelopes:
-            body = envelope.body or decode_runner_body(envelope.sealed)
-            assert body is not None
-            first = body.from_seq if isinstance(body, Skip) else envelope.seq
-            assert first == cursor + 1
-            cursor = envelope.seq
-            found.append((envelope.seq, body))
-    return found
-
-
-def bodies(found: list[tuple[int, RunnerBody]]) -> list[RunnerBody]:
-    return [body for _, body in found]
 
 
 async def test_what_was_put_is_there_after_a_restart_in_order(tmp_path: Path):
@@ -294,42 +259,6 @@ async def test_what_could_never_be_sent_is_refused_before_it_is_stored(tmp_path:
     await outbox.close()
 
 
-async def test_a_damaged_row_is_set_aside_closed_over_and_reported(tmp_path: Path):
-    outbox = await Outbox.open(tmp_path)
-    await outbox.put(*[event(n) for n in range(1, 6)])
-    await outbox.close()
-    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
-        connection.execute("UPDATE out SET payload = CAST(payload || x'00' AS BLOB) WHERE seq IN (3, 4)")
-    connection.close()
-
-    again = await Outbox.open(tmp_path)
-    found = bodies(await drain(again))
-    assert found == [
-        event(1),
-        event(2),
-        Skip(3, 4, MessageClass.NEVER_DROPPED, 2),
-        event(5),
-        GapReport(3, 4, "checksum mismatch"),
-    ]
-    assert again.stats.quarantined == 2
-    await again.close()
-
-
-async def test_missing_rows_are_closed_over_and_reported(tmp_path: Path):
-    outbox = await Outbox.open(tmp_path)
-    await outbox.put(*[event(n) for n in range(1, 6)])
-    await outbox.close()
-    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
-        connection.execute("DELETE FROM out WHERE seq IN (2, 3)")
-    connection.close()
-
-    again = await Outbox.open(tmp_path)
-    found = bodies(await drain(again))
-    assert found[1] == Skip(2, 3, MessageClass.NEVER_DROPPED, 2)
-    assert isinstance(found[-1], GapReport)
-    await again.close()
-
-
 async def test_logs_give_way_first_and_lowest_level_first_with_skips_in_their_place(tmp_path: Path):
     outbox = await Outbox.open(tmp_path, bounds=Bounds(max_bytes=40_000))
     accepts = [JobAccept(f"job-{n}", b"l" * 16, 1) for n in range(20)]
@@ -365,136 +294,3 @@ async def test_beats_offline_are_counted_in_one_row_until_it_is_sent(tmp_path: P
     await outbox.note_offline(Heartbeat(9, offline_beats=1, offline_ms=15_000))
     assert (await drain(outbox))[1] == (2, Heartbeat(9, offline_beats=1, offline_ms=15_000))
     await outbox.close()
-
-
-@pytest.mark.parametrize("damage", ["zeroed header", "truncated", "garbage", "zeroed middle"])
-async def test_a_damaged_file_is_set_aside_salvaged_and_reported(tmp_path: Path, damage: str):
-    outbox = await Outbox.open(tmp_path)
-    for number in range(40):
-        await outbox.put(*[event(number * 10 + n, size=500) for n in range(10)])
-    journal_id = (await outbox.inventory()).journal_id
-    await outbox.close()
-    path = tmp_path / FILE_NAME
-    raw = bytearray(path.read_bytes())
-    if damage == "zeroed header":
-        raw[:100] = bytes(100)
-    elif damage == "truncated":
-        raw = raw[: len(raw) // 2]
-    elif damage == "garbage":
-        raw = bytearray(os.urandom(len(raw)))
-    else:
-        middle = len(raw) // 2 // 4096 * 4096
-        raw[middle : middle + 8192] = bytes(8192)
-    path.write_bytes(raw)
-
-    again = await Outbox.open(tmp_path, stamp="now")
-    found = bodies(await drain(again))
-    assert (tmp_path / f"{FILE_NAME}.corrupt-now").exists()
-    assert any(isinstance(body, Event) and body.kind == "outbox.salvaged" for body in found)
-    assert (await again.inventory()).journal_id != journal_id
-    if damage == "zeroed middle":
-        assert sum(isinstance(body, Event) and body.kind.startswith("e") for body in found) > 300
-        assert any(isinstance(body, GapReport) for body in found)
-    else:
-        assert any(isinstance(body, GapReport) for body in found)
-    await again.close()
-    await (await Outbox.open(tmp_path)).close()
-
-
-async def test_rows_that_vanished_with_the_log_are_noticed(tmp_path: Path):
-    outbox = await Outbox.open(tmp_path)
-    await outbox.put(*[event(n) for n in range(1, 11)])
-    await outbox.close()
-    kept = (tmp_path / FILE_NAME).read_bytes()
-    later = await Outbox.open(tmp_path)
-    await later.put(*[event(n) for n in range(11, 21)])
-    journal_id = (await later.inventory()).journal_id
-    await later.close()
-    (tmp_path / FILE_NAME).write_bytes(kept)
-
-    again = await Outbox.open(tmp_path)
-    found = bodies(await drain(again))
-    assert found[-1] == GapReport(11, 20, "rows vanished from the outbox file")
-    assert (await again.inventory()).journal_id != journal_id
-    await again.close()
-
-
-async def test_damage_found_while_running_makes_the_next_start_check_everything(tmp_path: Path):
-    outbox = await Outbox.open(tmp_path)
-    await outbox.put(event(1))
-
-    def broken(connection):
-        error = sqlite3.DatabaseError("database disk image is malformed")
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
-
-    with pytest.raises(StorageFailed):
-        await outbox.database.read(broken)
-    assert (tmp_path / SUSPECT_NAME).exists()
-    await outbox.close()
-
-    again = await Outbox.open(tmp_path)
-    assert not (tmp_path / SUSPECT_NAME).exists()
-    assert bodies(await drain(again)) == [event(1)]
-    await again.close()
-
-
-_WRITER = """
-import asyncio, sys
-from pathlib import Path
-from aisops_protocol.messages import Event
-from aisops_runner.outbox.outbox import Outbox
-
-async def main() -> None:
-    outbox = await Outbox.open(Path(sys.argv[1]))
-    async def write(lane: int) -> None:
-        number = 0
-        while True:
-            await outbox.put(Event(f"{lane}.{number}", 1, b"{}"))
-            print(f"{lane}.{number}", flush=True)
-            number += 1
-    await asyncio.gather(*[write(lane) for lane in range(8)])
-
-asyncio.run(main())
-"""
-
-
-def start_writer(directory: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", _WRITER, str(directory)], stdout=subprocess.PIPE, text=True)
-
-
-async def test_every_row_acknowledged_before_kill_9_is_there(tmp_path: Path):
-    said: set[str] = set()
-    for lines in (50, 400, 1500):
-        writer = await asyncio.to_thread(start_writer, tmp_path)
-        assert writer.stdout is not None
-        for _ in range(lines):
-            said.add(f"{lines}:" + writer.stdout.readline().strip())
-        writer.send_signal(signal.SIGKILL)
-        said |= {f"{lines}:" + line.strip() for line in writer.stdout if line.endswith("\n")}
-        writer.wait()
-        writer.stdout.close()
-
-        outbox = await Outbox.open(tmp_path)
-        stored = {f"{lines}:" + body.kind for body in bodies(await drain(outbox)) if isinstance(body, Event)}
-        assert {one for one in said if one.startswith(f"{lines}:")} <= stored
-        outbox.ack(outbox.last_seq)
-        await outbox.close()
-
-
-async def test_a_long_backlog_does_not_delay_a_start(tmp_path: Path):
-    outbox = await Outbox.open(tmp_path)
-
-    def many(connection: sqlite3.Connection) -> None:
-        one = store.draft(event(1))
-        store.append(connection, [one] * 100_000)
-
-    await outbox.database.write(many)
-    await outbox.close()
-
-    started = asyncio.get_running_loop().time()
-    again = await Outbox.open(tmp_path)
-    assert asyncio.get_running_loop().time() - started < 2.0
-    assert again.stats.messages == 100_000
-    assert (await again.take(99_990, 256, 1_000_000))[0].seq == 99_991
-    await again.close()
