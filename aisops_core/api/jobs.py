@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -50,9 +49,9 @@ class Jobs(Protocol):
     """What this door needs of the dispatcher."""
 
     async def submit(
-        self, principal: Principal, request: SubmitJob, idempotency_key: str | None = None
+        self, principal: Principal, request: SubmitJob, idempotency_key: str | None = None, wait_s: float = 0.0
     ) -> tuple[JobRecord, bool]:
-        """Store one job; the flag says whether it is new."""
+        """Store one job and wait so long for its end; the flag says whether it is new."""
         ...
 
     async def get(self, tenant_id: str, job_id: str) -> JobRecord:
@@ -79,6 +78,10 @@ class Jobs(Protocol):
 
     async def wait(self, tenant_id: str, job_id: str, timeout_s: float) -> JobRecord:
         """Return the job when it has ended or the time is over."""
+        ...
+
+    def release(self) -> None:
+        """Answer everybody who waits."""
         ...
 
 
@@ -144,26 +147,10 @@ class JobEndpoints:
     def __init__(self, jobs: Jobs, *, queue_ttl_s: float) -> None:
         self._jobs = jobs
         self._queue_ttl_s = queue_ttl_s
-        self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Answer every waiting caller now with the job as it is."""
-        self._stopping.set()
-
-    async def _settled(self, tenant_id: str, job_id: str, wait_s: float) -> JobRecord:
-        """Return the job when it has ended, the time is over, or Core stops."""
-        if not wait_s or self._stopping.is_set():
-            return await self._jobs.get(tenant_id, job_id)
-        waiting = asyncio.ensure_future(self._jobs.wait(tenant_id, job_id, wait_s))
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                return waiting.result()
-        finally:
-            stopping.cancel()
-            waiting.cancel()
-        return await self._jobs.get(tenant_id, job_id)
+        self._jobs.release()
 
     @op(
         "POST", "/jobs", role="operator", body=SubmitBody, out=JobDocument, status=202,
@@ -172,13 +159,12 @@ class JobEndpoints:
     async def submit_job(self, call: Call[SubmitBody, None]) -> Reply:
         """Submit a job."""
         request = call.body.request(self._queue_ttl_s)
-        record, created = await self._jobs.submit(call.principal, request, call.headers["Idempotency-Key"])
+        wait_s = preferred_wait_s(call.headers)
+        record, created = await self._jobs.submit(call.principal, request, call.headers["Idempotency-Key"], wait_s or 0)
         headers = {"Location": f"/api/v1/jobs/{record.job_id}"}
         if not created:
             headers["Idempotent-Replayed"] = "true"
-        wait_s = preferred_wait_s(call.headers)
         if wait_s is not None:
-            record = await self._settled(call.principal.tenant_id, record.job_id, wait_s)
             headers["Preference-Applied"] = f"wait={wait_s}"
         return Reply(JobDocument.of(record), 200 if record.terminal else 202, headers)
 
@@ -193,9 +179,7 @@ class JobEndpoints:
     @op("GET", "/jobs/{job_id}", role="viewer", query=WaitQuery, out=JobDocument)
     async def get_job(self, call: Call[None, WaitQuery]) -> JobDocument:
         """Show one job, at once or when it has ended."""
-        return JobDocument.of(
-            await self._settled(call.principal.tenant_id, call.path["job_id"], float(call.query.wait))
-        )
+        return JobDocument.of(await self._jobs.wait(call.principal.tenant_id, call.path["job_id"], call.query.wait))
 
     @op("POST", "/jobs/{job_id}/cancel", role="operator", out=JobDocument, status=202, problems=(409,))
     async def cancel_job(self, call: Call[None, None]) -> Reply:

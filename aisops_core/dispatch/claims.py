@@ -72,10 +72,10 @@ def claim(
         live = _unfenced(connection, market, claims)
         if not live:
             continue
-        waiting = _waiting(connection, market, live, now_ms, claims)
+        waiting, exhausted = _waiting(connection, market, live, now_ms)
         jobs = {job.job_id: job for job in waiting}
         keyed = [(job.job_id, market.routes[job.route]) for job in waiting]
-        pairs = assign(keyed, [capacity.offer for capacity in live.values()])
+        pairs = assign(keyed, [capacity.offer for capacity in live.values()])[:CLAIM_LIMIT]
         drawn, until = random_bytes(LEASE_BYTES * len(pairs)), terms.until(now_ms)
         for at, (job_id, runner_id) in enumerate(pairs):
             capacity, job = live[runner_id], jobs[job_id]
@@ -86,6 +86,9 @@ def claim(
             if capacity.effects.get(job.capability) is not EffectClass.IDEMPOTENT:
                 job.effect_class = EffectClass.AT_MOST_ONCE  # the more careful of the two descriptions counts
             claims.given.append((job, capacity.ref))
+        given = {job_id for job_id, _ in pairs}
+        left = {job.route for job in waiting if job.job_id not in given}
+        claims.emptied += [(market.tenant_id, route) for route in exhausted - left]
     store.save(connection, [job for job, _ in claims.given])
     return claims
 
@@ -105,21 +108,23 @@ def _unfenced(connection: Connection, market: Market, claims: Claims) -> dict[st
 
 
 def _waiting(
-    connection: Connection, market: Market, live: Mapping[str, Capacity], now_ms: int, claims: Claims
-) -> list[JobRecord]:
-    """Candidates of every route that has a Runner, best first."""
+    connection: Connection, market: Market, live: Mapping[str, Capacity], now_ms: int
+) -> tuple[list[JobRecord], set[bytes]]:
+    """Candidates of every route that has a Runner, best first; and the routes on which nothing else waits."""
     found: list[JobRecord] = []
+    exhausted: set[bytes] = set()
     for route, demand in market.routes.items():
         offers = [capacity.offer for capacity in live.values() if refusal(demand, capacity.offer) is None]
         room = min(CLAIM_LIMIT, sum(offer.free_slots for offer in offers))
         if room == 0:
             continue
         ready = store.queued_on(connection, market.tenant_id, route, now_ms, room)
-        if not ready and not store.any_queued_on(connection, market.tenant_id, route):
-            claims.emptied.append((market.tenant_id, route))
+        # Jobs whose time has not come, and those another process has locked, count as waiting too.
+        if len(ready) < room and not store.more_queued_on(connection, market.tenant_id, route, len(ready)):
+            exhausted.add(route)
         found += ready
     found.sort(key=lambda job: (-job.priority, job.job_id))
-    return found[:CLAIM_LIMIT]
+    return found, exhausted
 
 
 def message(job: JobRecord, terms: LeaseTerms) -> Job:

@@ -62,8 +62,11 @@ class Dispatcher:
         self._catalog = Catalog(store, clock)
         self._schemas = InputSchemas()
         self._ids = admission.JobIds(clock, random_bytes)
-        self._admission: Gather[admission.Submission, admission.Admitted] = Gather(store.write, self._admit)
-        self._reading: Gather[tuple[str, str], JobRecord] = Gather(store.read, job_store.get_many)
+        self._pump = Pump(store, self._board, clock, self._terms, random_bytes)
+        self._admission: Gather[admission.Submission, admission.Admitted] = Gather(self._admit)
+        self._reading: Gather[tuple[str, str], JobRecord] = Gather(
+            lambda wanted: store.read(lambda connection: job_store.get_many(connection, wanted))
+        )
         self._reception = Reception(
             store,
             clock,
@@ -91,10 +94,9 @@ class Dispatcher:
         for tenant_id, demand in await self._store.read(upkeep.waiting_routes):
             self._board.routes.add(tenant_id, demand)
         self._board.due(self._clock.unix_ms())
-        pump = Pump(self._store, self._board, self._clock, self._terms, self._random_bytes)
         timekeeper = Timekeeper(self._store, self._board, self._clock, self._terms)
         self._tasks = [
-            asyncio.create_task(pump.run(), name="dispatch-pump"),
+            asyncio.create_task(self._pump.run(), name="dispatch-pump"),
             asyncio.create_task(timekeeper.run(), name="dispatch-timekeeper"),
         ]
 
@@ -113,12 +115,18 @@ class Dispatcher:
     # --- jobs -------------------------------------------------------------------------------------------------------
 
     async def submit(
-        self, principal: Principal, request: SubmitJob, idempotency_key: str | None = None
+        self, principal: Principal, request: SubmitJob, idempotency_key: str | None = None, wait_s: float = 0.0
     ) -> tuple[JobRecord, bool]:
-        """Store one job.
+        """Store one job, and wait for its end when asked.
+
+        Args:
+            principal: Who submits.
+            request: What.
+            idempotency_key: Makes a repeated request find the first one's job.
+            wait_s: So long the answer may wait for the job's end, seconds.
 
         Returns:
-            The job and True; or the job an earlier request of the same key and content made, and False.
+            The job as it is then and True; or the job an earlier request of the same key and content made, and False.
 
         Raises:
             Forbidden: The principal may not submit.
@@ -143,27 +151,41 @@ class Dispatcher:
             earlier = await self._earlier(principal.tenant_id, request, idempotency_key)
             if earlier is None:
                 raise
-            return earlier
-        job, created = await self._admission.add(
-            admission.submission(
-                principal,
-                request,
-                capability,
-                job_id=self._ids.mint(),
-                idempotency_key=idempotency_key,
-                now_ms=self._clock.unix_ms(),
-            )
+            return await self.wait(principal.tenant_id, earlier.job_id, wait_s), False
+        entry = admission.submission(
+            principal,
+            request,
+            capability,
+            job_id=self._ids.mint(),
+            idempotency_key=idempotency_key,
+            now_ms=self._clock.unix_ms(),
         )
-        if created:
-            self._board.queued([job])
-        return job, created
+        return await self._submitted(entry, wait_s)
 
-    def _admit(self, connection: Any, batch: Sequence[admission.Submission]) -> list[admission.Admitted | Exception]:
-        return admission.admit(connection, batch, self._clock.unix_ms())
+    async def _submitted(self, entry: admission.Submission, wait_s: float) -> tuple[JobRecord, bool]:
+        """Store a submission. Whoever waits is registered before, so that no end is missed and nothing read again."""
+        tenant_id, job_id = entry.record.tenant_id, entry.record.job_id
+        future = self._board.waiters.add(tenant_id, job_id) if wait_s > 0 else None
+        try:
+            job, created = await self._admission.add(entry)
+            if future is None:
+                return job, created
+            if created:
+                return await self._ended(job, future, wait_s), True
+        finally:
+            if future is not None:
+                self._board.waiters.discard(tenant_id, job_id, future)
+        return await self.wait(tenant_id, job.job_id, wait_s), False
 
-    async def _earlier(
-        self, tenant_id: str, request: SubmitJob, idempotency_key: str | None
-    ) -> tuple[JobRecord, bool] | None:
+    async def _admit(self, batch: Sequence[admission.Submission]) -> Sequence[admission.Admitted | Exception]:
+        """Store a batch, with the claim that may give it out right behind it: both cost one fsync."""
+        now_ms = self._clock.unix_ms()
+        stored = self._store.begin(lambda connection: admission.admit(connection, batch, now_ms))
+        self._board.queued([entry.record for entry in batch])
+        self._pump.claim_along()
+        return await stored
+
+    async def _earlier(self, tenant_id: str, request: SubmitJob, idempotency_key: str | None) -> JobRecord | None:
         if idempotency_key is None:
             return None
         key = idempotency_key
@@ -173,7 +195,7 @@ class Dispatcher:
         answer = admission.repeated(found[key], admission.digest(request))
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer[0]
 
     async def get(self, tenant_id: str, job_id: str) -> JobRecord:
         """One job, whole.
@@ -252,17 +274,28 @@ class Dispatcher:
             JobNotFound: This tenant has no such job.
             StorageUnavailable: The database could not serve.
         """
+        if timeout_s <= 0:
+            return await self.get(tenant_id, job_id)
         future = self._board.waiters.add(tenant_id, job_id)
         try:
-            job = await self.get(tenant_id, job_id)
-            if job.terminal or timeout_s <= 0:
-                return job
-            async with asyncio.timeout(timeout_s):
-                return replace(await future, input=job.input)
-        except TimeoutError:
-            return await self.get(tenant_id, job_id)
+            return await self._ended(await self.get(tenant_id, job_id), future, timeout_s)
         finally:
             self._board.waiters.discard(tenant_id, job_id, future)
+
+    async def _ended(self, job: JobRecord, future: asyncio.Future[JobRecord | None], timeout_s: float) -> JobRecord:
+        """The job's last record; or, when time is over or nobody waits any more, the job as it is."""
+        if job.terminal:
+            return job
+        try:
+            async with asyncio.timeout(timeout_s):
+                last = await future
+        except TimeoutError:
+            last = None
+        return await self.get(job.tenant_id, job.job_id) if last is None else replace(last, input=job.input)
+
+    def release(self) -> None:
+        """Answer everybody who waits for a job with the job as it is, now and from now on: this process stops."""
+        self._board.waiters.release()
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 

@@ -31,34 +31,60 @@ log = structlog.get_logger(__name__)
 
 
 class Pump:
-    """Gives waiting jobs to sessions with free slots."""
+    """Gives waiting jobs to sessions with free slots; one claim at a time, so that no slot is given twice."""
 
     def __init__(
         self, store: Store, board: Switchboard, clock: Clock, terms: LeaseTerms, random_bytes: Callable[[int], bytes]
     ) -> None:
         self._store, self._board, self._clock = store, board, clock
         self._terms, self._random_bytes = terms, random_bytes
+        self._claiming: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Pump until cancelled."""
-        while True:
-            await self._board.work.wait()
-            self._board.work.clear()
-            await _surviving(self._give_all(), self._board.work.set)
+        try:
+            while True:
+                await self._board.work.wait()
+                if self._claiming is None:
+                    self._board.work.clear()
+                    self.claim_along()
+                if self._claiming is not None:
+                    await asyncio.wait({self._claiming})
+        finally:
+            if self._claiming is not None:
+                self._claiming.cancel()
 
-    async def _give_all(self) -> None:
-        """Claim until nothing fits any more."""
-        while markets := self._board.markets():
-            mark, now_ms = self._board.routes.mark(), self._clock.unix_ms()
-            claims = await self._store.write(
-                lambda connection, markets=markets, now_ms=now_ms: claim(  # type: ignore[misc]
-                    connection, markets, terms=self._terms, now_ms=now_ms, random_bytes=self._random_bytes
-                )
+    def claim_along(self) -> None:
+        """Queue a claim right behind what was queued at the store, so that both are committed together.
+
+        When a claim is under way already, the next one follows it.
+        """
+        markets = self._board.markets() if self._claiming is None else ()
+        if not markets:
+            if self._claiming is not None:
+                self._board.work.set()
+            return
+        mark, now_ms = self._board.routes.mark(), self._clock.unix_ms()
+        claims = self._store.begin(
+            lambda connection: claim(
+                connection, markets, terms=self._terms, now_ms=now_ms, random_bytes=self._random_bytes
             )
-            self._send(claims)
-            self._board.routes.drop(claims.emptied, mark)
-            if not (claims.given or claims.emptied or claims.fenced):
-                return
+        )
+        self._claiming = asyncio.create_task(
+            _surviving(self._conclude(claims, mark), self._board.work.set), name="dispatch-claim"
+        )
+        self._claiming.add_done_callback(self._concluded)
+
+    async def _conclude(self, claiming: asyncio.Future[Claims], mark: int) -> None:
+        """Send what was leased, once it is durable; more may wait when anything was given."""
+        claims = await claiming
+        self._send(claims)
+        self._board.routes.drop(claims.emptied, mark)
+        if claims.given or claims.fenced:
+            self._board.work.set()
+
+    def _concluded(self, _task: asyncio.Task[None]) -> None:
+        self._claiming = None
 
     def _send(self, claims: Claims) -> None:
         now = self._clock.monotonic()

@@ -108,7 +108,7 @@ _NEXT: Final = HotQuery(
     .with_for_update(skip_locked=True),
     (_TENANT, "b_route", "b_now_ms", "b_limit"),
 )
-_ANY: Final = HotQuery(
+_QUEUED_ON: Final = HotQuery(
     select(jobs.c.job_id)
     .where(jobs.c.tenant_id == bindparam(_TENANT), jobs.c.route == bindparam("b_route"), jobs.c.state == _QUEUED)
     .limit(bindparam("b_limit")),
@@ -181,9 +181,9 @@ def queued_on(connection: Connection, tenant_id: str, route: bytes, now_ms: int,
     return [_record(row) for row in _NEXT.rows(connection, tenant_id, route, now_ms, limit)]
 
 
-def any_queued_on(connection: Connection, tenant_id: str, route: bytes) -> bool:
-    """True while jobs of this route wait, also those whose time has not come."""
-    return _ANY.first(connection, tenant_id, route, 1) is not None
+def more_queued_on(connection: Connection, tenant_id: str, route: bytes, than: int) -> bool:
+    """True while more jobs than that wait on this route, those whose time has not come included."""
+    return len(_QUEUED_ON.rows(connection, tenant_id, route, than + 1)) > than
 
 
 def get(connection: Connection, tenant_id: str, job_id: str, *, lock: bool = False) -> JobRecord:

@@ -78,21 +78,19 @@ class GroupCommitter:
         if self._thread is not None:
             self._thread.join()
 
-    async def submit(self, work: Callable[[Connection], T]) -> T:
-        """Queue a unit and wait until its group is committed.
+    def submit(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Queue a unit at once; the future is done when its group is committed.
 
-        Raises:
-            StorageUnavailable: Stopped, or the database could not serve.
-            Exception: What the unit raised.
+        Its exception is StorageUnavailable (stopped, or the database could not serve) or what the unit raised.
         """
         loop = asyncio.get_running_loop()
         unit = _Unit(work, loop, loop.create_future())
         with self._gate:
             if self._closed:
-                raise StorageUnavailable("The store is closed.")
-            self._queue.put(unit)
-        value: T = await unit.future
-        return value
+                unit.future.set_exception(StorageUnavailable("The store is closed."))
+            else:
+                self._queue.put(unit)
+        return unit.future
 
     def _run(self) -> None:
         running = True

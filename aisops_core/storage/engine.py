@@ -160,9 +160,19 @@ class Store:
             StorageUnavailable: The database could not serve; nothing was stored (or, on a lost connection, perhaps).
             Exception: Whatever the unit raised; nothing of it was stored.
         """
+        return await self.begin(unit)
+
+    def begin(self, unit: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Queue a unit of work at once, for those who want another unit right behind it; otherwise like `write`.
+
+        Units queued without an await between them run in this order, and as a rule in one transaction.
+
+        Raises:
+            StorageUnavailable: The store is closed.
+        """
         if self._committer is None:
             raise StorageUnavailable("The store is closed.")
-        return await self._committer.submit(unit)
+        return self._committer.submit(unit)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query against committed data, in a reader thread.

@@ -9,8 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from sqlalchemy import Connection
-
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 BATCH_LIMIT: Final = 512
@@ -18,20 +16,14 @@ Outcomes: TypeAlias = Sequence[Outcome | Exception]
 
 
 class Gather(Generic[Item, Outcome]):
-    """Runs `apply(connection, items)` for all waiting items at once.
+    """Has `apply` deal with all waiting items at once.
 
     Args:
-        run: `Store.write` or `Store.read`.
-        apply: Returns one outcome per item, in order; an exception instance is raised to that item's caller alone. When
-            it raises, each item is tried again on its own.
+        apply: Runs the items in one unit of work or read, and returns one outcome per item, in order; an exception
+            instance is raised to that item's caller alone. When it raises, each item is tried again on its own.
     """
 
-    def __init__(
-        self,
-        run: Callable[[Callable[[Connection], Outcomes[Outcome]]], Awaitable[Outcomes[Outcome]]],
-        apply: Callable[[Connection, Sequence[Item]], Outcomes[Outcome]],
-    ) -> None:
-        self._run = run
+    def __init__(self, apply: Callable[[Sequence[Item]], Awaitable[Outcomes[Outcome]]]) -> None:
         self._apply = apply
         self._waiting: list[tuple[Item, asyncio.Future[Outcome]]] = []
         self._driver: asyncio.Task[None] | None = None
@@ -60,7 +52,7 @@ class Gather(Generic[Item, Outcome]):
         """True when every future of the batch has its outcome."""
         items = [item for item, _ in batch]
         try:
-            outcomes = await self._run(lambda connection: self._apply(connection, items))
+            outcomes = await self._apply(items)
         except asyncio.CancelledError:
             for _, future in batch:
                 future.cancel()

@@ -96,7 +96,7 @@ async def test_gathered_items_get_their_own_outcome(store: Store) -> None:
             connection.execute(insert(meta).values(key=item, value=b"v"))
         return [LookupError(item) if item == "odd" else item.upper() for item in items]
 
-    gather: Gather[str, str] = Gather(store.write, apply)
+    gather: Gather[str, str] = Gather(lambda items: store.write(lambda connection: apply(connection, items)))
     items = [*(f"g{n}" for n in range(50)), "odd", "g7"]
     outcomes = await asyncio.gather(*(gather.add(item) for item in items), return_exceptions=True)
     assert outcomes[:50] == [f"G{n}" for n in range(50)]
