@@ -11,7 +11,7 @@ from pydantic import Field
 from aisops_core.api.operation import Document
 from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.records import LogLine, TimelineEntry
-from aisops_core.runners.record import CapabilityRecord, RunnerRecord
+from aisops_core.runners.record import CapabilityRecord, RunnerEvent, RunnerRecord
 
 
 def timestamp(unix_ms: int) -> str:
@@ -268,6 +268,30 @@ class RunnerDocument(Document):
             ),
             capabilities=sorted(capability.name for capability in record.capabilities),
         )
+
+
+class RunnerEventDocument(Document):
+    """Something a Runner told of itself, or Core noticed about its messages (`was_offline`, `gap`, `skipped`, …)."""
+
+    time: str
+    kind: str
+    data: Any = Field(description="What belongs to this kind; text when it is not JSON.")
+
+    @classmethod
+    def of(cls, event: RunnerEvent) -> RunnerEventDocument:
+        """Return the document of a Runner's event."""
+        try:
+            data = json.loads(event.data)
+        except ValueError:
+            data = event.data
+        return cls(time=timestamp(event.at_unix_ms), kind=event.kind, data=data)
+
+
+class RunnerEventPage(Document):
+    """The newest events of a Runner, newest first."""
+
+    items: list[RunnerEventDocument]
+    next_cursor: str | None
 
 
 class RunnerPage(Document):

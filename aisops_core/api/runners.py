@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
@@ -12,13 +12,15 @@ from aisops_core.api.documents import (
     CapabilityPage,
     RunnerCreated,
     RunnerDocument,
+    RunnerEventDocument,
+    RunnerEventPage,
     RunnerPage,
     RunnerToken,
     WhoAmI,
 )
-from aisops_core.api.jobs import Id, Labels
-from aisops_core.api.operation import Body, Call, Reply, op
-from aisops_core.runners.record import CapabilityRecord, RunnerRecord
+from aisops_core.api.jobs import MAX_PAGE, PAGE, Id, Labels
+from aisops_core.api.operation import Body, Call, Query, Reply, op
+from aisops_core.runners.record import CapabilityRecord, RunnerEvent, RunnerRecord
 
 
 class Runners(Protocol):
@@ -36,6 +38,10 @@ class Runners(Protocol):
         """Return one Runner or raise RunnerNotFound."""
         ...
 
+    async def events(self, tenant_id: str, runner_id: str, limit: int) -> Sequence[RunnerEvent]:
+        """Return a Runner's newest events or raise RunnerNotFound."""
+        ...
+
 
 class RunnerTokens(Protocol):
     """What this door needs of the token store."""
@@ -50,6 +56,12 @@ class CreateRunnerBody(Body):
 
     runner_id: Id
     labels: Labels = Field(default_factory=dict)
+
+
+class NewestQuery(Query):
+    """How many of the newest."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = PAGE
 
 
 class RunnerEndpoints:
@@ -86,6 +98,12 @@ class RunnerEndpoints:
     async def get_runner(self, call: Call[None, None]) -> RunnerDocument:
         """Show one Runner."""
         return RunnerDocument.of(await self._runners.get(call.principal.tenant_id, call.path["runner_id"]))
+
+    @op("GET", "/runners/{runner_id}/events", role="viewer", query=NewestQuery, out=RunnerEventPage)
+    async def list_runner_events(self, call: Call[None, NewestQuery]) -> RunnerEventPage:
+        """List a Runner's newest events: times offline, gaps, dropped messages, what its plugins went through."""
+        events = await self._runners.events(call.principal.tenant_id, call.path["runner_id"], call.query.limit)
+        return RunnerEventPage(items=[RunnerEventDocument.of(event) for event in events], next_cursor=None)
 
     @op("GET", "/capabilities", role="viewer", out=CapabilityPage)
     async def list_capabilities(self, call: Call[None, None]) -> CapabilityPage:

@@ -28,6 +28,15 @@ class CapabilityRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RunnerEvent:
+    """Something a Runner told of itself, or Core noticed about its messages; `data` is JSON text, `{}` at least."""
+
+    at_unix_ms: int
+    kind: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerRecord:
     """One Runner. `connected` and `last_seen_unix_ms` are as the database knows them (renewed by heartbeats)."""
 

@@ -12,9 +12,9 @@ from aisops_core.audit.log import append
 from aisops_core.audit.record import AuditEntry
 from aisops_core.clock import Clock
 from aisops_core.errors import AlreadyExists, FieldError, InvalidRequest, RunnerNotFound, TenantNotFound
-from aisops_core.runners.record import CapabilityRecord, RunnerRecord
+from aisops_core.runners.record import CapabilityRecord, RunnerEvent, RunnerRecord
 from aisops_core.storage.engine import Store
-from aisops_core.storage.schema import capabilities, input_schemas, runners
+from aisops_core.storage.schema import capabilities, input_schemas, runner_events, runners
 from aisops_core.tenants.store import check_id, find
 from aisops_protocol.limits import LABEL_BYTES, LABELS
 from aisops_protocol.messages import EffectClass, QueueStats
@@ -105,6 +105,24 @@ class RunnerStore:
         if not found:
             raise RunnerNotFound(runner_id)
         return found[0]
+
+    async def events(self, tenant_id: str, runner_id: str, limit: int = 50) -> Sequence[RunnerEvent]:
+        """The newest `limit` events of one Runner, newest first: times offline, gaps, dropped messages, its own words.
+
+        Raises:
+            RunnerNotFound: This tenant has no such Runner.
+            StorageUnavailable: The database could not serve.
+        """
+
+        def query(connection: Connection) -> list[RunnerEvent]:
+            if not _select(connection, tenant_id, runner_id, 0):
+                raise RunnerNotFound(runner_id)
+            c = runner_events.c
+            mine = (c.tenant_id == tenant_id) & (c.runner_id == runner_id)
+            newest = select(c.at_unix_ms, c.kind, c.data).where(mine).order_by(c.id.desc()).limit(limit)
+            return [RunnerEvent(*row) for row in connection.execute(newest)]
+
+        return await self._store.read(query)
 
     async def capabilities(self, tenant_id: str) -> Sequence[CapabilityRecord]:
         """Everything the tenant's Runners offer, one record per Runner and capability, by name and then newest first.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from aisops_protocol.messages import (
+    Capability,
     EffectClass,
     Job,
     JobResult,
@@ -77,6 +78,7 @@ async def runner(
     token: str = "",
     endpoint: Endpoint | None = None,
     beat_s: float = 15.0,
+    capabilities: Sequence[Capability] = (),
 ) -> AsyncIterator[Ends]:
     """Start; at the end stop without a goodbye, as a crash would (what is in memory is lost)."""
     outbox = await Outbox.open(directory)
@@ -90,7 +92,7 @@ async def runner(
         outbox=outbox,
         jobs=executor,
         profile=Profile(TENANT, RUNNER, "1.0", job_slots=slots),
-        capabilities=list,
+        capabilities=lambda: list(capabilities),
         clock=clock,
         endpoint="test",
         beat_s=beat_s,

@@ -14,6 +14,7 @@ import click
 
 from aisops_core.cli.failure import FAILED, INTERRUPTED, REFUSED, USAGE, Failure
 from aisops_core.cli.lazy import ExampleCommand
+from aisops_core.cli.operator.address import segment
 from aisops_core.cli.operator.output import Column, Context, output_options, print_json, show_fields, show_list
 from aisops_core.cli.operator.runners import labels_of
 
@@ -167,7 +168,7 @@ def _show(context: Context, item: Mapping[str, Any]) -> None:
 @output_options
 def show(context: Context, job_id: str) -> None:
     """Show one job."""
-    _show(context, context.client.get(f"/jobs/{_path(job_id)}"))
+    _show(context, context.client.get(f"/jobs/{segment(job_id)}"))
 
 
 @job.command("list", cls=ExampleCommand, examples=("aisops job list", "aisops job list --state failed --limit 20"))
@@ -190,7 +191,7 @@ def list_jobs(
 @output_options
 def cancel(context: Context, job_id: str) -> None:
     """Ask for a job's end; a job that finishes first wins."""
-    item = context.client.post(f"/jobs/{_path(job_id)}/cancel").document
+    item = context.client.post(f"/jobs/{segment(job_id)}/cancel").document
     if context.as_json:
         print_json(item)
     elif context.quiet:
@@ -210,7 +211,7 @@ def logs(context: Context, *, job_id: str, follow: bool) -> None:
     seen = _print_logs(context, job_id, 0)
     while follow:
         # The state is read before the lines: lines that were there when the job ended are then all printed.
-        ended = context.client.get(f"/jobs/{_path(job_id)}", {"wait": 1}, wait_s=1)["state"] in TERMINAL
+        ended = context.client.get(f"/jobs/{segment(job_id)}", {"wait": 1}, wait_s=1)["state"] in TERMINAL
         seen = _print_logs(context, job_id, seen)
         if ended:
             return
@@ -220,7 +221,7 @@ def _print_logs(context: Context, job_id: str, seen: int) -> int:
     """Print the lines after the first `seen`; return how many there are."""
     count, cursor = 0, None
     while True:
-        page = context.client.get(f"/jobs/{_path(job_id)}/logs", {"cursor": cursor, "limit": 200})
+        page = context.client.get(f"/jobs/{segment(job_id)}/logs", {"cursor": cursor, "limit": 200})
         for line in page["items"]:
             count += 1
             if count > seen:
@@ -243,15 +244,9 @@ def _print_line(context: Context, line: Mapping[str, Any]) -> None:
 @output_options
 def timeline(context: Context, job_id: str) -> None:
     """Show everything that happened to a job."""
-    page = context.client.get(f"/jobs/{_path(job_id)}/timeline")
+    page = context.client.get(f"/jobs/{segment(job_id)}/timeline")
     if context.quiet:
         for item in page["items"]:
             click.echo(item["kind"])
     else:
         show_list(context, page, TIMELINE_COLUMNS, "Nothing has happened yet.")
-
-
-def _path(name: str) -> str:
-    from urllib.parse import quote
-
-    return quote(name, safe="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from aisops_core.cli.failure import Failure
 from aisops_core.cli.lazy import ExampleCommand
+from aisops_core.cli.operator.address import segment
 from aisops_core.cli.operator.output import Column, Context, output_options, print_json, show_fields, show_list
 
 
@@ -37,6 +39,11 @@ RUNNER_COLUMNS = (
     Column("SEEN", lambda item: item["last_seen_at"] or "never"),
     Column("VERSION", lambda item: item["version"] or "-"),
     Column("CAPABILITIES", lambda item: ", ".join(item["capabilities"]) or "-"),
+)
+EVENT_COLUMNS = (
+    Column("TIME", lambda item: item["time"], optional=False),
+    Column("KIND", lambda item: item["kind"], optional=False),
+    Column("DATA", lambda item: json.dumps(item["data"], ensure_ascii=False)),
 )
 CAPABILITY_COLUMNS = (
     Column("NAME", lambda item: item["name"], optional=False),
@@ -74,7 +81,7 @@ def create(context: Context, name: str, labels: tuple[str, ...]) -> None:
 @output_options
 def token(context: Context, name: str) -> None:
     """Make a further token for a Runner, for example to replace a lost one; earlier ones stay valid until revoked."""
-    answer = context.client.post(f"/runners/{name}/tokens").document
+    answer = context.client.post(f"/runners/{segment(name)}/tokens").document
     _show_token(context, answer)
 
 
@@ -101,13 +108,31 @@ def list_runners(context: Context) -> None:
 @output_options
 def show(context: Context, name: str) -> None:
     """Show one Runner."""
-    item = context.client.get(f"/runners/{name}")
+    item = context.client.get(f"/runners/{segment(name)}")
     if context.as_json:
         print_json(item)
     elif context.quiet:
         click.echo(item["id"])
     else:
         show_fields({"id": item["id"], "state": _state(item), **{k: v for k, v in item.items() if k != "id"}})
+
+
+@runner.command(
+    "events",
+    cls=ExampleCommand,
+    examples=("aisops runner events seoul-dc-1", "aisops runner events seoul-dc-1 --limit 200 --json"),
+)
+@click.argument("name")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
+@output_options
+def events(context: Context, name: str, limit: int) -> None:
+    """List what a Runner told of itself, newest first: times offline, gaps, dropped messages, failing plugins."""
+    page = context.client.get(f"/runners/{segment(name)}/events", {"limit": limit})
+    if context.quiet:
+        for item in page["items"]:
+            click.echo(item["kind"])
+    else:
+        show_list(context, page, EVENT_COLUMNS, "Nothing out of the ordinary.")
 
 
 @click.group()

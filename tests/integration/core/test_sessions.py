@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from aisops_core.errors import Fenced, SessionRefused
-from aisops_core.storage.schema import meta, runner_events, watermarks
+from aisops_core.storage.schema import meta, watermarks
 from aisops_protocol.messages import (
     Capability,
     EpochStart,
@@ -39,8 +39,7 @@ from tests.support.core_store import (
 
 
 async def events(parts: Parts) -> list[str]:
-    query = select(runner_events.c.kind).where(runner_events.c.tenant_id == TENANT).order_by(runner_events.c.id)
-    return await parts.store.read(lambda connection: list(connection.execute(query).scalars()))
+    return [event.kind for event in reversed(await parts.runners.events(TENANT, "runner-1"))]
 
 
 # --- fencing ----------------------------------------------------------------------------------------------------------

@@ -154,6 +154,8 @@ MISTAKES = [
     (["job", "show", "../x"], 1, ["[not_found]"]),
     (["job", "list", "--state", "done"], 2, ["'done' is not one of"]),
     (["runner", "show", "none"], 1, ["[runner_not_found]", "→ `aisops runner list`"]),
+    (["runner", "show", "runner-1/events"], 1, ["[not_found]"]),
+    (["runner", "events", "none"], 1, ["[runner_not_found]"]),
     (["runner", "create", "runner-1"], 1, ["[already_exists]"]),
     (["capability", "show", "none"], 1, ["No Runner offers 'none'", "test.echo"]),
     (["nonsense"], 2, ["No such command"]),
@@ -205,6 +207,7 @@ def test_lists_show_whole_ids_and_states_or_json_or_ids(aisops: Aisops) -> None:
     assert aisops("job", "list", "--limit", "1", "-q").stdout == made["id"] + "\n"
     assert "runner-1" in aisops("runner", "list").stdout
     assert "test.echo" in aisops("capability", "list").stdout
+    assert aisops("runner", "events", "runner-1").returncode == 0
     shown = json.loads(aisops("capability", "show", "test.echo", "--json").stdout)
     assert shown["input_schema"]["required"] == ["text"]
 

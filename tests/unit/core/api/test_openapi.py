@@ -21,7 +21,7 @@ OPERATIONS = [operation for part in ENDPOINTS for operation, _ in operations_of(
 EXPECTED = {
     "POST /jobs", "GET /jobs", "GET /jobs/{job_id}", "POST /jobs/{job_id}/cancel", "GET /jobs/{job_id}/logs",
     "GET /jobs/{job_id}/timeline", "POST /runners", "POST /runners/{runner_id}/tokens", "GET /runners",
-    "GET /runners/{runner_id}", "GET /capabilities", "GET /whoami",
+    "GET /runners/{runner_id}", "GET /runners/{runner_id}/events", "GET /capabilities", "GET /whoami",
 }  # fmt: skip
 
 
