@@ -40,6 +40,14 @@ proto-check: setup ## buf lint, buf breaking, generated code is fresh
 	@cd proto && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against baseline/v1.binpb
 	@$(RUN) scripts/generate_protocol.py --check
 
+wheels: setup ## build every package into dist/, for `pip install --find-links dist`
+	@rm -rf dist
+	@for package in proto aisops_plugin_sdk aisops_runner aisops_core plugins/*; do \
+		(cd $$package && $(CURDIR)/$(RUN) -m hatchling build -t wheel -d $(CURDIR)/dist >/dev/null 2>&1) \
+			|| { echo "building $$package failed; try: cd $$package && $(CURDIR)/$(RUN) -m hatchling build -t wheel"; exit 1; }; \
+	done
+	@ls dist
+
 chaos: setup ## kill -9 of Runner and Core under load
 	@$(RUN) -m pytest -q tests/chaos
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     examples=(
         "aisops-core serve --data ./core-data",
         "aisops-core serve --config /etc/aisops/core.toml",
+        "aisops-core serve --data ./core-data --http :8443 --grpc :50051 --tls-cert core.pem --tls-key core.key",
         "aisops-core serve --data ./core-data --http 127.0.0.1:0 --grpc 127.0.0.1:0   (free ports, see endpoints.json)",
     ),
 )
@@ -35,32 +36,21 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="On the first start, write the admin token here (mode 0600) instead of showing it.",
 )
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM) of both doors.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
+@click.option(
+    "--tls-client-ca", type=click.Path(path_type=Path), help="Runners must show a certificate of this authority (PEM)."
+)
 @click.option("--allow-plaintext", is_flag=True, default=None, help="Listen without TLS on addresses others can reach.")
-def serve(
-    *,
-    data_dir: Path | None,
-    config: Path | None,
-    http: str | None,
-    grpc: str | None,
-    admin_token_file: Path | None,
-    allow_plaintext: bool | None,
-) -> None:
+def serve(*, config: Path | None, **options: Any) -> None:
     """Run Core: the HTTP API and the door Runners connect to.
 
     Needs nothing but a data folder: the database is made, and on the first start the admin token is shown, once.
     SIGTERM and Ctrl-C stop it in order within ten seconds.
     """
-    settings = load(
-        config,
-        os.environ,
-        {
-            "data_dir": data_dir,
-            "http": http,
-            "grpc": grpc,
-            "admin_token_file": admin_token_file,
-            "allow_plaintext": allow_plaintext,
-        },
-    )
+    # Before gRPC is imported: its own lines repeat, unstructured, what ours say.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    settings = load(config, os.environ, options)
     settings.refuse_plaintext()
     logs.configure(settings.log_format, settings.log_level)
     os.umask(0o077)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,8 @@ CORE_GRPC_ENDPOINT=core.example.com:443 AISOPS_RUNNER_TOKEN_FILE=/run/secrets/to
 )
 def run(config_file: Path | None, *, once: bool) -> None:
     """Connect to Core and work until stopped (Ctrl-C or SIGTERM; a second one stops at once)."""
+    # Before gRPC is imported: its own lines repeat, unstructured, what ours say.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     config = read_config(config_file)
     if config.token is None and config.token_file is None:
         raise ConfigInvalid(

@@ -137,6 +137,14 @@ class GrpcDialer:
         Raises:
             UplinkLost: With the reason and what to do about it.
         """
+        opened = await self._open()
+        if isinstance(opened, UplinkLost):
+            raise opened
+        return opened
+
+    async def _open(self) -> Stream | UplinkLost:
+        """Return the failure instead of raising it: through its traceback it would keep the call alive, and a channel
+        with a call goes on dialling at gRPC's own pace, beside our back-off."""
         token = self._token()
         metadata = (("authorization", f"Bearer {token.reveal()}"),) if token is not None else ()
         channel = self._channel()
@@ -146,15 +154,16 @@ class GrpcDialer:
                 call = connect(metadata=metadata)
                 await call.wait_for_connection()
         except TimeoutError:
-            await channel.close()
-            raise reasons.transport("DEADLINE_EXCEEDED", "timed out", self._endpoint.url) from None
+            failure = reasons.transport("DEADLINE_EXCEEDED", "timed out", self._endpoint.url)
         except grpc.aio.AioRpcError as error:
-            await channel.close()
-            raise lost(error, self._endpoint.url) from None
+            failure = lost(error, self._endpoint.url)
         except BaseException:
             await channel.close()
             raise
-        return _GrpcStream(channel, call, self._endpoint.url)
+        else:
+            return _GrpcStream(channel, call, self._endpoint.url)
+        await channel.close()
+        return failure
 
     def _channel(self) -> grpc.aio.Channel:
         end = self._endpoint
