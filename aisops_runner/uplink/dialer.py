@@ -143,8 +143,11 @@ class GrpcDialer:
         return opened
 
     async def _open(self) -> Stream | UplinkLost:
-        """Return the failure instead of raising it: through its traceback it would keep the call alive, and a channel
-        with a call goes on dialling at gRPC's own pace, beside our back-off."""
+        """Open a stream, or return the failure.
+
+        Raised from here, the failure would keep the call alive through its traceback, and a channel with a call goes on
+        dialling at gRPC's own pace, beside our back-off.
+        """
         token = self._token()
         metadata = (("authorization", f"Bearer {token.reveal()}"),) if token is not None else ()
         channel = self._channel()
