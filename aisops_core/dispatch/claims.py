@@ -128,7 +128,11 @@ def _waiting(
 
 
 def message(job: JobRecord, terms: LeaseTerms) -> Job:
-    """The Job to send for a leased record that was read with its input."""
+    """The Job to send for a leased record that was read with its input.
+
+    Raises:
+        ValueError: The record has no lease.
+    """
     if job.lease_id is None:
         raise ValueError("a job without a lease cannot be sent")
     return Job(

@@ -51,7 +51,10 @@ def token_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
 
 
 def certificate_of(auth_context: Mapping[str, Iterable[bytes]]) -> Certificate | None:
-    """Return the validity of the client certificate in a gRPC auth context, None when there is no certificate."""
+    """Return the validity of the client certificate in a gRPC auth context, None when there is no certificate.
+
+    Raises SessionRefused when there is one that cannot be read.
+    """
     pem = next(iter(auth_context.get("x509_pem_cert", ())), None)
     if not pem:
         return None

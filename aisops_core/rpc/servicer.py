@@ -57,7 +57,7 @@ class Servicer(grpc.GenericRpcHandler):
                 log.exception("stream failed")
             why = known or unexpected()
             self.refused_total += 1
-        log.info("stream ended", reason=why.code, orderly=why.orderly)
+        log.info("stream ended", reason=why.code, orderly=why.orderly, peer=context.peer())
         await self._conclude(context, why)
 
     async def _serve(self, context: Context) -> Ending:

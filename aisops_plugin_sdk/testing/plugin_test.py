@@ -79,7 +79,11 @@ class PluginTest:
 
     @property
     def state(self) -> Any:
-        """The plugin's `ctx.state`, for putting fakes in."""
+        """The plugin's `ctx.state`, for putting fakes in.
+
+        Raises:
+            RuntimeError: outside of the `async with` block.
+        """
         if self._sidecar is None:
             raise RuntimeError("use `async with PluginTest(...)`")
         return self._sidecar.lifecycle.context().state

@@ -98,7 +98,11 @@ class SidecarProcess:
 
     @property
     def client(self) -> SidecarClient:
-        """A signing client for it."""
+        """A signing client for it.
+
+        Raises:
+            RuntimeError: outside of the `async with` block.
+        """
         if self._client is None:
             raise RuntimeError("use `async with SidecarProcess(...)`")
         return self._client

@@ -30,7 +30,12 @@ async def stop(ctx: Context[SlackConfig]) -> None:
 
 @plugin.check
 async def check(ctx: Context[SlackConfig]) -> None:
-    """Ask Slack who the bot is; nothing leaves in a dry run."""
+    """Ask Slack who the bot is; nothing leaves in a dry run.
+
+    Raises:
+        PluginError: Slack refused, each refusal as its class.
+        Transient: Slack gave no usable answer; asking again does no harm.
+    """
     if ctx.dry_run:
         return
     client: SlackClient = ctx.state.slack

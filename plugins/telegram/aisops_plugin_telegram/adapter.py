@@ -32,7 +32,12 @@ async def stop(ctx: Context[TelegramConfig]) -> None:
 
 @plugin.check
 async def check(ctx: Context[TelegramConfig]) -> None:
-    """Ask Telegram who the bot is; nothing leaves in a dry run."""
+    """Ask Telegram who the bot is; nothing leaves in a dry run.
+
+    Raises:
+        PluginError: Telegram refused, each refusal as its class.
+        Transient: Telegram gave no usable answer; asking again does no harm.
+    """
     if ctx.dry_run:
         return
     client: TelegramClient = ctx.state.telegram

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
 
+from aisops_core.identity.tokens import mint
 from aisops_protocol.messages import (
     Ack,
     Heartbeat,
@@ -108,9 +110,15 @@ def test_a_heartbeat_gets_its_pong_and_the_runner_is_shown_connected(core: CoreP
 
 
 @pytest.mark.usefixtures("nothing_changed")
-@pytest.mark.parametrize("kind", ["none", "nonsense", "unknown", "api"])
+@pytest.mark.parametrize("kind", ["none", "nonsense", "damaged", "unknown", "api"])
 def test_a_token_that_is_not_a_runners_is_refused(core: CoreProcess, runner_token: str, kind: str) -> None:
-    tokens = {"none": None, "nonsense": "x", "unknown": runner_token[:-12] + "A" * 12, "api": core.admin_token}
+    tokens = {
+        "none": None,
+        "nonsense": "x",
+        "damaged": runner_token[:-12] + "A" * 12,
+        "unknown": mint("run", secrets.token_bytes).text(),
+        "api": core.admin_token,
+    }
     with RawRunner(core.grpc_port, tokens[kind]) as runner:
         runner.volatile(build_hello())
         end, goodbye = runner.end()

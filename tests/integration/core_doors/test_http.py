@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import secrets
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from aisops_core.identity.tokens import mint
 from tests.support.core_process import CoreProcess
 
 pytestmark = pytest.mark.integration
 
+OPERATIONS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 GOOD = {"capability": "test.echo", "input": {"text": "hello"}}
 
 
@@ -156,7 +161,16 @@ def test_health_readiness_metrics_and_openapi_need_no_token(core: CoreProcess) -
     assert 'aisops_core_http_requests_total{method="GET",route="/readyz",status="200"}' in metrics
     assert "aisops_core_runner_streams_begun_total " in metrics
     assert "aisops_core_jobs_queued " in metrics
+    assert not re.search(r"(?m)^aisops_core_\w*\{.*(job|runner)_id=", metrics), "ids are no labels"
     assert core.request("GET", "/api/v1/openapi.json").json["openapi"] == "3.1.0"
+
+
+def test_the_operations_page_names_every_metric_and_no_other(core: CoreProcess) -> None:
+    metrics = core.request("GET", "/metrics").body.decode()
+    families = set(re.findall(r"(?m)^# TYPE (aisops_core_\w+) ", metrics))
+    served = {name for name in families if not name.endswith("_created")}  # the library's own companion of a counter
+    section = OPERATIONS.read_text().split("### Metrics")[1].split("### What to watch")[0]
+    assert set(re.findall(r"`(aisops_core_\w+)`", section)) == served
 
 
 def routes(core: CoreProcess) -> list[tuple[str, str]]:
@@ -172,11 +186,12 @@ BODIES: dict[tuple[str, str], Callable[[], dict[str, Any]]] = {
 
 @pytest.mark.usefixtures("nothing_stored")
 def test_every_route_refuses_callers_without_a_valid_token(core: CoreProcess, runner_token: str) -> None:
-    unknown = core.admin_token[:-20] + "A" * 20
+    damaged = core.admin_token[:-20] + "A" * 20
+    unknown = mint("api", secrets.token_bytes).text()
     for method, path in routes(core):
         body = BODIES.get((method, path), dict)() if method == "POST" else None
         address = path.replace("{job_id}", "x").replace("{runner_id}", "runner-1")
-        for token in (None, "nonsense", unknown, runner_token):
+        for token in (None, "nonsense", damaged, unknown, runner_token):
             answer = core.request(method, address, body, token)
             assert (answer.status, answer.code) == (401, "unauthenticated"), (method, path)
             assert answer.headers["WWW-Authenticate"] == "Bearer"
