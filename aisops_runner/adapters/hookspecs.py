@@ -1,7 +1,7 @@
 """The Runner's extension points, as pluggy hook specifications.
 
 Two kinds of implementation exist. *Adapters* (a proxy per sidecar, and the built-in ones) implement
-`aisops_capabilities`, `aisops_invoke` and `aisops_cancel`; the Runner registers them itself. *Customer hooks* implement
+the hooks named `aisops_…`; the Runner registers them itself. *Customer hooks* implement
 the others; they come from entry points of group `aisops.runner.hooks` that the configuration names one by one, and run
 inside the Runner's process, so they must be quick and must not block.
 """
@@ -32,6 +32,14 @@ class RunnerHooks:
     @hookspec(firstresult=True)
     def aisops_invoke(self, call: Call) -> Awaitable[Outcome] | None:
         """Run the call, or return None when its capability is not yours."""
+
+    @hookspec(firstresult=True)
+    def aisops_ready(self, capability: str) -> bool | None:
+        """Whether a call would leave at once; None when the capability is not yours."""
+
+    @hookspec(firstresult=True)
+    def aisops_prepare(self, capability: str) -> Awaitable[None] | None:
+        """Get ready for calls, and end when you are or will not soon be; None when the capability is not yours."""
 
     @hookspec
     def aisops_cancel(self, job_id: str) -> None:

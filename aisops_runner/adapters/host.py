@@ -187,6 +187,20 @@ class PluginHost:
                     _call(hook, call=call, outcome=outcome, duration_s=spent)
         return outcome
 
+    def ready(self, capability: str) -> bool:
+        """Whether a call of this capability would leave at once; True also when nobody says otherwise."""
+        answer: object = None
+        with self._guarded("aisops_ready", capability):
+            answer = self._plugins.hook.aisops_ready(capability=capability)
+        return answer is not False
+
+    async def prepare(self, capability: str) -> None:
+        """Have the owner of this capability get ready; a failure shows when the call is made."""
+        with self._guarded("aisops_prepare", capability):
+            getting_ready: Awaitable[None] | None = self._plugins.hook.aisops_prepare(capability=capability)
+            if getting_ready is not None:
+                await getting_ready
+
     def cancel(self, job_id: str) -> None:
         """Ask whoever runs the job to stop; returns at once."""
         for implementation in self._plugins.hook.aisops_cancel.get_hookimpls():

@@ -97,6 +97,14 @@ class Invoke:
 
 
 @dataclass(frozen=True, slots=True)
+class Warm:
+    """Get the capability ready for a call, then report `warmed`. Nothing leaves; STARTED is not on the disk yet."""
+
+    job_id: str
+    capability: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End a running call: ask its adapter, or (`kill`) cut it off. Its `ended` is still awaited."""
 
@@ -105,4 +113,4 @@ class Stop:
 
 
 Stored: TypeAlias = Accept | Adopt | Reject | Start | StepBack | Finish | Resend | SayCancel
-Command: TypeAlias = Stored | Invoke | Stop
+Command: TypeAlias = Stored | Invoke | Warm | Stop

@@ -2,7 +2,11 @@
 
     received ─ Accept ─▶ STORING ─▶ WAITING ─ Start ─▶ STARTING ─ Invoke ─▶ RUNNING ─ Finish ─▶ FINISHING ─▶ gone
                               (slot free: straight to STARTING)        ▲        │
-                                                                       └─ PAUSED (before another call)
+                                       at most once and not ready:     └─ PAUSED (before another call)
+                                       WAITING ─ Warm ─▶ WARMING ─ Start ─▶ STARTING
+
+An at-most-once job is stored as STARTED only when its call can leave at once: whatever dies while its sidecar starts,
+the job is known not to have been called.
 
 Promises: a call leaves only after STARTED is on the disk; every accepted job ends in exactly one Finish; an
 at-most-once job that may have had its effect is never called again. Time is passed in as monotonic seconds.
@@ -13,8 +17,6 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
-from enum import Enum
 
 from aisops_protocol.messages import CancelMode, CancelPhase, Job, JobCancel, JobPhase, RejectReason
 from aisops_runner.adapters.calls import Outcome
@@ -31,59 +33,15 @@ from aisops_runner.jobs.commands import (
     Start,
     StepBack,
     Stop,
+    Warm,
 )
 from aisops_runner.jobs.retry import Again, Ended, StopReason
+from aisops_runner.jobs.stages import IN_SLOT, Execution, Held, Intake, Stage
 
 REMEMBER_CANCEL_S = 600.0
 REMEMBERED_CANCELS = 10_000
 QUEUE_PER_SLOT = 2
 QUEUE_EXTRA = 32
-
-
-class Stage(Enum):
-    """Where a job stands."""
-
-    STORING = "storing"
-    WAITING = "waiting"
-    STARTING = "starting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    FINISHING = "finishing"
-
-
-_IN_SLOT = frozenset({Stage.STARTING, Stage.RUNNING})
-
-
-class Intake(Enum):
-    """What the state of the disk allows (see `outbox.queue.Pressure`)."""
-
-    OPEN = "open"
-    NO_NEW_JOBS = "no_new_jobs"
-    NO_STARTS = "no_starts"
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A job found in the journal at start: `phase` is how far it had got, `calls` how many calls were made."""
-
-    job: Job
-    phase: JobPhase
-    calls: int = 0
-
-
-@dataclass(slots=True)
-class _Execution:
-    job: Job
-    lease_id: bytes
-    attempt: int
-    stage: Stage
-    calls: int = 0
-    began_at: float | None = None
-    deadline: float | None = None
-    wake_at: float | None = None
-    start_by: float | None = None
-    stop: StopReason | None = None
-    killed: bool = False
 
 
 class Executions:
@@ -92,12 +50,14 @@ class Executions:
     Args:
         slots: Calls at the same time.
         draw: Returns a random number in [0, 1), for the back-off between calls.
+        ready: Whether a call of this capability would leave at once.
     """
 
-    def __init__(self, slots: int, draw: Callable[[], float]) -> None:
+    def __init__(self, slots: int, draw: Callable[[], float], ready: Callable[[str], bool] = lambda _: True) -> None:
         self._slots = slots
+        self._capability_ready = ready
         self._draw = draw
-        self._live: dict[str, _Execution] = {}
+        self._live: dict[str, Execution] = {}
         self._ready: list[tuple[int, int, str]] = []
         self._timers: list[tuple[float, int, str]] = []
         self._early: dict[str, float] = {}
@@ -123,11 +83,11 @@ class Executions:
         refusal = self._refusal(job, offered)
         if refusal is not None:
             return [Reject(job, *refusal)]
-        execution = _Execution(job, job.lease_id, job.attempt, Stage.STORING)
+        execution = Execution(job, job.lease_id, job.attempt, Stage.STORING)
         self._live[job.job_id] = execution
         if self._early.pop(job.job_id, 0.0) > now:
             execution.stop = StopReason.CANCEL
-        started = execution.stop is None and self._may_start() and not self._ready
+        started = execution.stop is None and self._may_start() and not self._ready and not self._is_cold(job)
         if started:
             self._enter_slot(execution)
         if job.start_by_ms:
@@ -142,7 +102,7 @@ class Executions:
             return [SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.REMEMBERED)]
         if execution.stage is Stage.FINISHING:
             return [SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.TOO_LATE)]
-        if execution.stage in {Stage.WAITING, Stage.PAUSED}:
+        if execution.stage in {Stage.WAITING, Stage.WARMING, Stage.PAUSED}:
             said = SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.STOPPED)
             return [*self._finish(execution, retry.cancelled_before_call(), None, now), said]
         said = SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.REQUESTED)
@@ -181,6 +141,17 @@ class Executions:
             return [StepBack(job_id, execution.calls)]
         return self._invoke(execution, now)
 
+    def warmed(self, job_id: str) -> list[Command]:
+        """The capability is ready, or will not soon be; the call then says why."""
+        execution = self._live.get(job_id)
+        if execution is None or execution.stage is not Stage.WARMING:
+            return []
+        if self._stopped:
+            self._forget(execution)
+            return []
+        execution.stage = Stage.STARTING
+        return [Start(job_id, execution.calls)]
+
     def finished(self, job_id: str, now: float) -> list[Command]:
         """A result is on the disk; the job leaves memory."""
         execution = self._live.get(job_id)
@@ -192,7 +163,7 @@ class Executions:
         """Take up what the journal held when the Runner started."""
         commands: list[Command] = []
         for one in held:
-            execution = _Execution(one.job, one.job.lease_id, one.job.attempt, Stage.WAITING, calls=one.calls)
+            execution = Execution(one.job, one.job.lease_id, one.job.attempt, Stage.WAITING, calls=one.calls)
             self._live[one.job.job_id] = execution
             if one.phase is JobPhase.STARTED and not retry.is_idempotent(one.job.effect_class):
                 commands += self._finish(execution, retry.interrupted(), None, now)
@@ -300,7 +271,7 @@ class Executions:
             return RejectReason.SCHEMA, "the input does not match its SHA-256"
         return None
 
-    def _adopt(self, execution: _Execution, job: Job) -> list[Command]:
+    def _adopt(self, execution: Execution, job: Job) -> list[Command]:
         execution.lease_id, execution.attempt = job.lease_id, job.attempt
         if execution.stage is Stage.FINISHING:
             return [Resend(job.job_id, job.lease_id, job.attempt)]
@@ -315,11 +286,20 @@ class Executions:
             _, _, job_id = heapq.heappop(self._ready)
             execution = self._live.get(job_id)
             if execution is not None and execution.stage is Stage.WAITING:
-                self._enter_slot(execution)
-                commands.append(Start(job_id, execution.calls))
+                commands.append(self._begin(execution))
         return commands
 
-    def _invoke(self, execution: _Execution, now: float) -> list[Command]:
+    def _begin(self, execution: Execution) -> Command:
+        self._enter_slot(execution)
+        if self._is_cold(execution.job):
+            execution.stage = Stage.WARMING
+            return Warm(execution.job.job_id, execution.job.capability)
+        return Start(execution.job.job_id, execution.calls)
+
+    def _is_cold(self, job: Job) -> bool:
+        return not retry.is_idempotent(job.effect_class) and not self._capability_ready(job.capability)
+
+    def _invoke(self, execution: Execution, now: float) -> list[Command]:
         timeout_s = execution.job.timeout_ms / 1000
         if execution.began_at is None or execution.deadline is None:
             execution.began_at, execution.deadline = now, now + timeout_s
@@ -328,19 +308,19 @@ class Executions:
         self._set_timer(execution, execution.deadline)
         return [Invoke(execution.job, execution.attempt, max(execution.deadline - now, 0.001))]
 
-    def _interrupted(self, execution: _Execution, now: float) -> list[Command]:
+    def _interrupted(self, execution: Execution, now: float) -> list[Command]:
         """The Runner stops: an idempotent job stays STARTED for the next start, the other kind ends here."""
         if retry.is_idempotent(execution.job.effect_class):
             self._forget(execution)
             return []
         return self._finish(execution, retry.interrupted(), None, now)
 
-    def _pause(self, execution: _Execution, delay_s: float, now: float) -> list[Command]:
+    def _pause(self, execution: Execution, delay_s: float, now: float) -> list[Command]:
         self._leave_slot(execution, Stage.PAUSED)
         self._set_timer(execution, now + delay_s)
         return [StepBack(execution.job.job_id, execution.calls), *self._fill_slots(now)]
 
-    def _finish(self, execution: _Execution, ended: Ended, outcome: Outcome | None, now: float) -> list[Command]:
+    def _finish(self, execution: Execution, ended: Ended, outcome: Outcome | None, now: float) -> list[Command]:
         self._leave_slot(execution, Stage.FINISHING)
         execution.wake_at = None
         lasted_s = 0.0 if execution.began_at is None else now - execution.began_at
@@ -348,11 +328,11 @@ class Executions:
         finish = Finish(job_id, lease_id, execution.attempt, ended, outcome, execution.calls, lasted_s)
         return [finish, *self._fill_slots(now)]
 
-    def _timer_fired(self, execution: _Execution, now: float) -> list[Command]:
+    def _timer_fired(self, execution: Execution, now: float) -> list[Command]:
         if execution.stage is Stage.PAUSED:
             self._queue(execution)
             return []
-        if execution.stage is Stage.WAITING:
+        if execution.stage in {Stage.WAITING, Stage.WARMING}:
             ended = retry.start_expired() if execution.began_at is None else retry.wait_expired()
             return self._finish(execution, ended, None, now)
         if execution.stage is not Stage.RUNNING or execution.killed:
@@ -363,7 +343,7 @@ class Executions:
 
     # --- bookkeeping --------------------------------------------------------------------------------------------------
 
-    def _queue(self, execution: _Execution) -> None:
+    def _queue(self, execution: Execution) -> None:
         execution.stage = Stage.WAITING
         self._order += 1
         heapq.heappush(self._ready, (-execution.job.priority, self._order, execution.job.job_id))
@@ -371,20 +351,20 @@ class Executions:
         if limit is not None:
             self._set_timer(execution, limit)
 
-    def _enter_slot(self, execution: _Execution) -> None:
+    def _enter_slot(self, execution: Execution) -> None:
         execution.stage = Stage.STARTING
         self._busy += 1
 
-    def _leave_slot(self, execution: _Execution, stage: Stage) -> None:
-        if execution.stage in _IN_SLOT:
+    def _leave_slot(self, execution: Execution, stage: Stage) -> None:
+        if execution.stage in IN_SLOT:
             self._busy -= 1
         execution.stage = stage
 
-    def _forget(self, execution: _Execution) -> None:
+    def _forget(self, execution: Execution) -> None:
         self._leave_slot(execution, Stage.FINISHING)
         self._live.pop(execution.job.job_id, None)
 
-    def _set_timer(self, execution: _Execution, at: float) -> None:
+    def _set_timer(self, execution: Execution, at: float) -> None:
         execution.wake_at = at
         self._order += 1
         heapq.heappush(self._timers, (at, self._order, execution.job.job_id))

@@ -20,8 +20,9 @@ from aisops_runner.backoff import full_jitter_s
 from aisops_runner.clock import Clock
 from aisops_runner.errors import StorageFailed
 from aisops_runner.jobs import journal, recorder
-from aisops_runner.jobs.commands import Accept, Command, Finish, Invoke, Resend, Start, Stop, Stored
-from aisops_runner.jobs.execution import Executions, Intake, Stage
+from aisops_runner.jobs.commands import Accept, Command, Finish, Invoke, Resend, Start, Stop, Stored, Warm
+from aisops_runner.jobs.execution import Executions
+from aisops_runner.jobs.stages import Intake, Stage
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.outbox.queue import Pressure
 from aisops_runner.outbox.rows import Draft
@@ -29,6 +30,7 @@ from aisops_runner.outbox.rows import Draft
 LOG_LINES_WAITING = 10_000
 RETAIN_EVERY_S = 60.0
 CUT_OFF_S = 5.0
+STORE_RETRY_S = 5.0  # a full disk may have room again at any moment, and Core waits for what is held
 
 _INTAKE = {
     Pressure.NORMAL: Intake.OPEN,
@@ -48,6 +50,14 @@ class Host(Protocol):
 
     def cancel(self, job_id: str) -> None:
         """Ask a running call to stop."""
+        ...
+
+    def ready(self, capability: str) -> bool:
+        """Whether a call would leave at once."""
+        ...
+
+    def prepare(self, capability: str) -> Coroutine[Any, Any, None]:
+        """Get ready for calls; raises nothing but CancelledError."""
         ...
 
 
@@ -84,7 +94,8 @@ class Executor:
         self._runner_id = runner_id
         self._clock = clock
         self._draw = draw
-        self._machine = Executions(slots, draw)
+        self._machine = Executions(slots, draw, host.ready)
+        outbox.on_loss(journal.resend_lost)
         self._waiting: list[Stored] = []
         self._logs: list[Draft] = []
         self._logs_lost = 0
@@ -92,6 +103,7 @@ class Executor:
         self._wake = asyncio.Event()
         self._quiet = asyncio.Condition()
         self._calls: dict[str, asyncio.Task[Outcome]] = {}
+        self._warming: set[asyncio.Task[None]] = set()
 
     # --- from Core ----------------------------------------------------------------------------------------------------
 
@@ -109,7 +121,7 @@ class Executor:
         self._apply([Resend(job_id, lease_id, attempt)])
 
     async def resend_all(self) -> None:
-        """Core went back to a backup: send the results of the last day again.
+        """Core went back to a backup, or the lane was damaged: send the results of the last day again.
 
         Raises:
             StorageFailed: The journal cannot be read or the outbox written.
@@ -177,8 +189,10 @@ class Executor:
         """Take up what the journal holds; call once, before `run`.
 
         Raises:
-            StorageFailed: The journal cannot be read.
+            StorageFailed: The journal cannot be read, or results that a damaged file has lost cannot be stored again.
         """
+        if self._outbox.salvaged:
+            await self.resend_all()
         held = await self._outbox.database.read(journal.unfinished)
         if held:
             _log.info("jobs of the last run are taken up", jobs=len(held))
@@ -221,8 +235,11 @@ class Executor:
             _log.warning("jobs are cut off", jobs=len(self._machine.unfinished()))
         left = self._machine.unfinished()
         self._apply(self._machine.shut())
-        if self._calls:
-            await asyncio.wait(list(self._calls.values()), timeout=CUT_OFF_S)
+        under_way = [*self._calls.values(), *self._warming]
+        for task in self._warming:
+            task.cancel()
+        if under_way:
+            await asyncio.wait(under_way, timeout=CUT_OFF_S)
         await self.settle()
         return left
 
@@ -249,7 +266,7 @@ class Executor:
                 break
             except StorageFailed as error:
                 _log.error("jobs cannot be stored; trying again", error=str(error), commands=len(commands))
-                await asyncio.sleep(full_jitter_s(failures, self._draw(), cap_s=30.0, floor_s=0.1))
+                await asyncio.sleep(full_jitter_s(failures, self._draw(), cap_s=STORE_RETRY_S, floor_s=0.1))
                 failures += 1
         self._storing = False
         self._report(commands, done_before)
@@ -280,6 +297,8 @@ class Executor:
         for command in commands:
             if isinstance(command, Invoke):
                 self._invoke(command)
+            elif isinstance(command, Warm):
+                self._warm(command)
             elif isinstance(command, Stop):
                 self._stop(command)
             else:
@@ -293,6 +312,15 @@ class Executor:
                 task.cancel()
         else:
             self._host.cancel(command.job_id)
+
+    def _warm(self, command: Warm) -> None:
+        task = asyncio.create_task(self._host.prepare(command.capability), name=f"warm {command.capability}")
+        self._warming.add(task)
+        task.add_done_callback(partial(self._warmed, command.job_id))
+
+    def _warmed(self, job_id: str, task: asyncio.Task[None]) -> None:
+        self._warming.discard(task)
+        self._apply(self._machine.warmed(job_id))
 
     def _invoke(self, command: Invoke) -> None:
         job = command.job

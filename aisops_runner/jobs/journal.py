@@ -15,7 +15,7 @@ from aisops_protocol.codec import decode_runner_body, encode_runner_body
 from aisops_protocol.limits import HELD_JOBS
 from aisops_protocol.messages import EffectClass, HeldJob, Job, JobAccept, JobPhase, JobResult
 from aisops_runner.jobs import results
-from aisops_runner.jobs.execution import Held
+from aisops_runner.jobs.stages import Held
 from aisops_runner.outbox import schema, store
 from aisops_runner.outbox.rows import Draft
 from aisops_runner.outbox.transaction import Transaction
@@ -143,6 +143,15 @@ def resend_since(work: Transaction, after_ordinal: int) -> int:
     for _, job_id, lease_id, attempt in found:
         resend(work, job_id, lease_id, attempt)
     return int(found[-1][0]) if found else 0
+
+
+def resend_lost(work: Transaction, low: int, high: int) -> None:
+    """Put results into the lane again that stood on its rows `low` to `high`, which were damaged or have vanished."""
+    found = work.connection.execute(
+        "SELECT job_id, lease_id, attempt FROM jobs WHERE phase = ? AND result_seq BETWEEN ? AND ?", (_DONE, low, high)
+    ).fetchall()
+    for job_id, lease_id, attempt in found:
+        resend(work, job_id, lease_id, attempt)
 
 
 def is_done(connection: sqlite3.Connection, job_id: str) -> bool:

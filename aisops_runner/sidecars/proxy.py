@@ -38,6 +38,16 @@ class SidecarProxy:
         return self._supervisor.call(call) if call.capability in self._names else None
 
     @hookimpl
+    def aisops_ready(self, capability: str) -> bool | None:
+        """Whether the sidecar runs; None for a capability that is not the plugin's."""
+        return self._supervisor.ready if capability in self._names else None
+
+    @hookimpl
+    def aisops_prepare(self, capability: str) -> Awaitable[None] | None:
+        """Start the sidecar when it does not run; None for a capability that is not the plugin's."""
+        return self._supervisor.start() if capability in self._names else None
+
+    @hookimpl
     def aisops_cancel(self, job_id: str) -> None:
         """Pass the wish on to the sidecar, when it runs a call of this job."""
         self._supervisor.cancel(job_id)

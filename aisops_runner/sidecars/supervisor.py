@@ -90,6 +90,11 @@ class Supervisor:
         return self._running.process.pid if self._running else 0
 
     @property
+    def ready(self) -> bool:
+        """Whether a call would leave at once."""
+        return self._running is not None
+
+    @property
     def restarts(self) -> int:
         """How often it ended or failed to start on its own account."""
         return self._life.restarts

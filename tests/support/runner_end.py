@@ -37,6 +37,8 @@ class Provider:
         self.effects: Counter[str] = Counter()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.warm = asyncio.Event()
+        self.warm.set()
         self.output = b'{"done":true}'
         self.cancelled: list[str] = []
         self.changed = asyncio.Event()
@@ -52,6 +54,12 @@ class Provider:
         self.changed.set()
         await self.gate.wait()
         return Outcome(ok=True, output=self.output, plugin="test", plugin_version="1")
+
+    def ready(self, capability: str) -> bool:
+        return self.warm.is_set()
+
+    async def prepare(self, capability: str) -> None:
+        await self.warm.wait()
 
     def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)

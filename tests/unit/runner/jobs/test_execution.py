@@ -26,8 +26,10 @@ from aisops_runner.jobs.commands import (
     Start,
     StepBack,
     Stop,
+    Warm,
 )
-from aisops_runner.jobs.execution import Executions, Held, Intake, Stage
+from aisops_runner.jobs.execution import Executions
+from aisops_runner.jobs.stages import Held, Intake, Stage
 
 OFFERED = frozenset({"x.do"})
 OK = Outcome(ok=True, output=b"{}")
@@ -68,6 +70,65 @@ def test_a_job_with_a_free_slot_is_accepted_and_started_with_one_wait_for_the_di
     assert only_finish(made.ended("j1", OK, 2.1)).ended.status is ResultStatus.SUCCEEDED
     assert made.finished("j1", 2.2) == []
     assert made.unfinished() == ()
+
+
+def cold_machine(effect=EffectClass.AT_MOST_ONCE) -> Executions:
+    made = Executions(1, draw=lambda: 0.5, ready=lambda _: False)
+    made.received(job(effect=effect), OFFERED, 0.0)
+    return made
+
+
+def test_an_at_most_once_job_is_stored_as_started_only_when_its_call_can_leave_at_once():
+    made = Executions(1, draw=lambda: 0.5, ready=lambda _: False)
+
+    assert made.received(job(), OFFERED, 0.0) == [Accept(job(), started=False)]
+    assert made.stored("j1", 0.0) == [Warm("j1", "x.do")]
+    assert made.warmed("j1") == [Start("j1", 0)]
+    assert made.stored("j1", 1.0) == [Invoke(job(), 1, 10.0)]
+
+
+def test_an_idempotent_job_need_not_be_warmed_first():
+    one = job(effect=EffectClass.IDEMPOTENT)
+
+    assert Executions(1, lambda: 0.5, lambda _: False).received(one, OFFERED, 0.0) == [Accept(one, started=True)]
+
+
+def test_a_job_that_is_warming_holds_its_slot():
+    made = cold_machine()
+    made.stored("j1", 0.0)
+    made.received(job("j2"), OFFERED, 0.0)
+
+    assert made.stored("j2", 0.0) == []
+
+
+def test_a_job_cancelled_while_warming_ends_at_once_and_gives_its_slot_back():
+    made = cold_machine()
+    made.stored("j1", 0.0)
+    made.received(job("j2"), OFFERED, 0.0)
+    made.stored("j2", 0.0)
+
+    commands = made.cancel(JobCancel("j1", b"a" * 16), 1.0)
+
+    assert only_finish(commands).ended.status is ResultStatus.CANCELLED
+    assert Warm("j2", "x.do") in commands
+    assert made.warmed("j1") == []
+
+
+def test_a_job_that_is_warming_when_the_runner_stops_stays_accepted():
+    made = cold_machine()
+    made.stored("j1", 0.0)
+    made.shut()
+
+    assert made.warmed("j1") == []
+    assert made.unfinished() == ()
+
+
+def test_a_job_whose_start_comes_too_late_ends_while_it_warms():
+    made = Executions(1, draw=lambda: 0.5, ready=lambda _: False)
+    made.received(job(start_by_ms=1000), OFFERED, 0.0)
+    made.stored("j1", 0.0)
+
+    assert only_finish(made.tick(1.5)).ended.status is ResultStatus.TIMED_OUT
 
 
 def test_a_job_without_a_free_slot_waits_and_is_stored_as_started_before_its_call():

@@ -14,8 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from aisops_protocol.messages import EffectClass, Job, JobCancel, JobPhase
 from aisops_runner.adapters.calls import CallError, Outcome
-from aisops_runner.jobs.commands import Accept, Adopt, Finish, Invoke, Start, StepBack, Stop
-from aisops_runner.jobs.execution import Executions, Held
+from aisops_runner.jobs.commands import Accept, Adopt, Finish, Invoke, Start, StepBack, Stop, Warm
+from aisops_runner.jobs.execution import Executions
+from aisops_runner.jobs.stages import Held
 
 JOBS = 4
 OFFERED = frozenset({"x.do"})
@@ -29,12 +30,14 @@ class World(RuleBasedStateMachine):
         self.journal: dict[str, tuple[JobPhase, Job, int]] = {}
         self.results: Counter[str] = Counter()
         self.effects: Counter[str] = Counter()
+        self.warm = True
         self.boot()
 
     def boot(self) -> None:
-        self.machine = Executions(2, draw=lambda: 0.5)
+        self.machine = Executions(2, draw=lambda: 0.5, ready=lambda _: self.warm)
         self.pending: list[object] = []
         self.calls: dict[str, Job] = {}
+        self.warming: list[str] = []
         open_jobs = [Held(job, phase, calls) for phase, job, calls in self.journal.values() if phase < JobPhase.DONE]
         self.take(self.machine.restore(open_jobs, self.now))
 
@@ -46,6 +49,9 @@ class World(RuleBasedStateMachine):
                 assert name not in self.calls, "two calls of one job at once"
                 self.calls[name] = command.job
                 self.effects[name] += 1
+            elif isinstance(command, Warm):
+                assert self.journal[command.job_id][0] is JobPhase.ACCEPTED, "marked as started while it only warms"
+                self.warming.append(command.job_id)
             elif isinstance(command, Stop):
                 if command.kill:
                     self.calls.pop(command.job_id)
@@ -120,6 +126,15 @@ class World(RuleBasedStateMachine):
             self.effects[name] -= 1
         self.take(self.machine.ended(name, outcome, self.now))
 
+    @rule(warm=st.booleans())
+    def sidecars_change(self, warm: bool) -> None:
+        self.warm = warm
+
+    @precondition(lambda self: self.warming)
+    @rule()
+    def one_is_warm(self) -> None:
+        self.take(self.machine.warmed(self.warming.pop(0)))
+
     @rule(seconds=st.sampled_from([0.1, 1.0, 6.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
@@ -143,6 +158,8 @@ class World(RuleBasedStateMachine):
         for _ in range(60):
             if self.pending:
                 self.commit()
+            while self.warming:
+                self.one_is_warm()
             for name in list(self.calls):
                 del self.calls[name]
                 self.take(self.machine.ended(name, Outcome(ok=True), self.now))

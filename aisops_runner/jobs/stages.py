@@ -1,0 +1,60 @@
+"""Where a job stands at the Runner: the stages, and the record the execution machine keeps of each job. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from aisops_protocol.messages import Job, JobPhase
+from aisops_runner.jobs.retry import StopReason
+
+
+class Stage(Enum):
+    """Where a job stands."""
+
+    STORING = "storing"
+    WAITING = "waiting"
+    WARMING = "warming"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHING = "finishing"
+
+
+IN_SLOT: Final = frozenset({Stage.WARMING, Stage.STARTING, Stage.RUNNING})
+"""Stages that take one of the Runner's slots."""
+
+
+class Intake(Enum):
+    """What the state of the disk allows (see `outbox.queue.Pressure`)."""
+
+    OPEN = "open"
+    NO_NEW_JOBS = "no_new_jobs"
+    NO_STARTS = "no_starts"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A job found in the journal at start: `phase` is how far it had got, `calls` how many calls were made."""
+
+    job: Job
+    phase: JobPhase
+    calls: int = 0
+
+
+@dataclass(slots=True)
+class Execution:
+    """One job held. Times are monotonic seconds; `stop` says that it is to end, `killed` that its call was cut off."""
+
+    job: Job
+    lease_id: bytes
+    attempt: int
+    stage: Stage
+    calls: int = 0
+    began_at: float | None = None
+    deadline: float | None = None
+    wake_at: float | None = None
+    start_by: float | None = None
+    stop: StopReason | None = None
+    killed: bool = False
