@@ -149,6 +149,11 @@ class Stage:
         document = get_json(f"{state.get('control_url', '')}/received")
         return dict(document or {})
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Calls, accepted messages and recognised second sendings, by provider stand-in."""
+        state = self._read_providers() or {}
+        return dict(get_json(f"{state.get('control_url', '')}/counts") or {})
+
     def runner_status(self) -> dict[str, Any]:
         """The Runner's own account of itself, through `aisops-runner status --json`."""
         status = Program(

@@ -15,13 +15,15 @@ class Tally:
     """Compares what Core acknowledged and recorded with what the providers really did.
 
     `attempted` and `acknowledged` are keys of submissions; `jobs` maps a key to Core's record at the end; `effects`
-    counts, per key, how often a provider carried the effect out.
+    counts, per key, how often a provider carried the effect out; `recognised` counts messages that came a second time
+    and that the idempotent provider knew.
     """
 
     attempted: set[str] = field(default_factory=set)
     acknowledged: set[str] = field(default_factory=set)
     jobs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     effects: Counter[str] = field(default_factory=Counter)
+    recognised: int = 0
 
     @property
     def lost(self) -> set[str]:
@@ -69,5 +71,6 @@ class Tally:
             ("recovered", len(self.recovered)),
             ("duplicated", len(self.duplicated)),
             ("uncertain", len(self.uncertain)),
+            ("second sendings recognised", self.recognised),
         )
         return " · ".join(f"{name} {count}" for name, count in counts)

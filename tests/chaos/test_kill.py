@@ -54,6 +54,7 @@ async def torment(stage: Stage, load: Load, seed: int) -> None:
 def count_effects(stage: Stage, tally: Tally) -> None:
     """Count at the providers: what they carried out, by the key in the message's text."""
     received = stage.received()
+    tally.recognised = stage.counts()["kakao"]["duplicates"]
     for provider in ("kakao", "slack"):
         for message in received.get(provider, ()):
             found = KEY.search(message["text"])
