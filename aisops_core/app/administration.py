@@ -7,13 +7,14 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 from aisops_core.app.data_folder import PEPPER_NAME, make_private, read_pepper
 from aisops_core.clock import Clock, SystemClock
 from aisops_core.config import CoreConfig
-from aisops_core.identity.store import TokenStore
+from aisops_core.identity.store import TokenStore, any_token
 from aisops_core.storage import migrate
 from aisops_core.storage.engine import Store
 from aisops_core.tenants.principal import Role
@@ -65,13 +66,18 @@ async def administer(
     clock: Clock | None = None,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> AsyncIterator[Administration]:
-    """Open the database, at this version's schema, with the stores that administration uses."""
+    """Open the database, at this version's schema, with the stores that administration uses.
+
+    Raises ConfigError when the data folder or the key of the tokens cannot be used, Unavailable when the database
+    cannot serve.
+    """
     await asyncio.to_thread(upgrade_database, config)
-    pepper = await asyncio.to_thread(read_pepper, pepper_path(config), random_bytes)
     clock = clock or SystemClock()
     store = Store(config.database_url)
     await store.open()
     try:
+        fresh = not await store.read(any_token)
+        pepper = await asyncio.to_thread(partial(read_pepper, pepper_path(config), random_bytes, draw=fresh))
         tokens = TokenStore(store, clock, pepper=pepper, random_bytes=random_bytes)
         yield Administration(store, TenantStore(store, clock), tokens)
     finally:

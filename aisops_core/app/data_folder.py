@@ -81,14 +81,21 @@ def write_private(path: Path, text: str) -> None:
         raise _refused("write", path, error) from None
 
 
-def read_pepper(path: Path, random_bytes: Callable[[int], bytes]) -> bytes:
-    """Return the key under which token secrets are hashed; drawn and stored at its first use. Raises ConfigError.
+def read_pepper(path: Path, random_bytes: Callable[[int], bytes], *, draw: bool) -> bytes:
+    """Return the key under which token secrets are hashed; a copy of the database without it tells nothing about them.
 
-    Losing the file makes every token invalid; a copy of the database without it tells nothing about them.
+    With `draw` a missing key is drawn and stored. Without it, tokens were made under a key that is missing now: a new
+    one would turn every caller and every Runner away without saying why. Raises ConfigError.
     """
     try:
         text = path.read_text(encoding="ascii")
     except FileNotFoundError:
+        if not draw:
+            raise ConfigError(
+                f"The database holds tokens, but {path}, the key their hashes need, is missing.",
+                advice="Restore it from a backup, or name it with pepper_file. When it is lost for good, no token works"
+                f" any more: write 64 random hex digits into {path} (0600), then make new tokens.",
+            ) from None
         text = random_bytes(PEPPER_BYTES).hex()
         write_private(path, text + "\n")
     except (OSError, UnicodeDecodeError):

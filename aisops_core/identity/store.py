@@ -204,6 +204,11 @@ class TokenStore:
             return
 
 
+def any_token(connection: Connection) -> bool:
+    """Whether a token of any kind was ever made, inside a transaction."""
+    return connection.execute(select(tokens.c.token_id).limit(1)).first() is not None
+
+
 def _usable(record: TokenRecord, wanted: PrincipalKind, presented: TokenKind, now_ms: int) -> bool:
     right_kind = record.kind == _KINDS[wanted] == presented
     expired = record.expires_unix_ms is not None and record.expires_unix_ms <= now_ms

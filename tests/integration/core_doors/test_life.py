@@ -84,6 +84,26 @@ def test_the_first_start_shows_the_token_once_and_says_what_to_do(home: Path) ->
     assert "aisops_api_" not in shown[1]
 
 
+def test_without_the_key_of_its_tokens_core_does_not_start_and_draws_no_other(home: Path) -> None:
+    """A database put back without its pepper would turn every token away; that is said, and nothing is written."""
+    with running_core(home) as core:
+        pepper = (core.data / "pepper").read_text()
+    (core.data / "pepper").unlink()
+    done = subprocess.run(core.command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 78
+    assert "the key their hashes need, is missing" in done.stderr
+    assert "Restore it" in done.stderr
+    assert not (core.data / "pepper").exists()
+    for damaged in ("", "nonsense", "ab" * 31):
+        (core.data / "pepper").write_text(damaged)
+        refused = core.administer("token", "list")
+        assert (refused.returncode, "does not hold a key" in refused.stderr) == (78, True)
+    (core.data / "pepper").write_text(pepper)
+    core.start()
+    assert core.api("GET", "/whoami").status == 200
+    assert core.stop() == 0
+
+
 MISTAKES = [
     (["serve"], "No data folder", 78),
     (["serve", "--data", "{home}/d", "--http", "0.0.0.0:0"], "without TLS", 78),

@@ -104,3 +104,36 @@ def test_tls_files_that_cannot_be_used_are_named_and_end_78(home: Path) -> None:
     assert done.returncode == 78
     assert "The TLS files cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_renewed_certificate_files_are_taken_up_by_the_next_connection(home: Path) -> None:
+    """The gRPC door needs no restart; files that cannot be read meanwhile leave the old certificate in use."""
+    old, new = trustme.CA(), trustme.CA()
+    cert, key = home / "cert.pem", home / "key.pem"
+
+    def install(ca: trustme.CA) -> None:
+        leaf = ca.issue_cert("localhost")
+        write(key, leaf.private_key_pem)
+        write(cert, *leaf.cert_chain_pems)
+
+    def served(ca: trustme.CA) -> object:
+        return greet(core.grpc_port, "x", grpc.ssl_channel_credentials(ca.cert_pem.bytes()))
+
+    install(old)
+    core = CoreProcess(home, (), {"AISOPSFLOW_TLS_CERT": str(cert), "AISOPSFLOW_TLS_KEY": str(key)})
+    environment = {**os.environ, **core.environment}
+    process = subprocess.Popen(core.command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        core.grpc_port = json.loads(until(lambda: _text(core.data / "endpoints.json"), "endpoints.json", 30))[
+            "grpc_port"
+        ]
+        until(lambda: served(old) == "UNAUTHENTICATED", "the first certificate")
+        cert.rename(home / "away.pem")
+        assert served(old) == "UNAUTHENTICATED", "files that are away for a moment end nothing"
+        (home / "away.pem").rename(cert)
+        install(new)
+        until(lambda: served(new) == "UNAUTHENTICATED", "the renewed certificate")
+        assert served(old) is grpc.StatusCode.UNAVAILABLE
+    finally:
+        process.terminate()
+        assert process.wait(15) == 0
