@@ -94,7 +94,10 @@ class InputInvalid(InvalidRequest):
     """A job's input is not JSON, or breaks the input schema its capability publishes."""
 
     code = "input_invalid"
-    default_advice = "Compare the input with the capability's input schema (GET /api/v1/capabilities)."
+    default_advice = (
+        "Compare the input with the capability's input schema"
+        " (`aisops capability show NAME`, GET /api/v1/capabilities)."
+    )
 
 
 class InputTooLarge(InvalidRequest):
@@ -110,16 +113,15 @@ class InputTooLarge(InvalidRequest):
 
 
 class UnknownCapability(InvalidRequest):
-    """No Runner of this tenant has ever offered the capability; `known` lists those on offer."""
+    """No Runner of this tenant (or not `runner_id`) ever offered the capability; `known` lists those on offer."""
 
     code = "unknown_capability"
 
-    def __init__(self, capability: str, known: Sequence[str]) -> None:
+    def __init__(self, capability: str, known: Sequence[str], runner_id: str | None = None) -> None:
         offer = ", ".join(known) if known else "none yet: connect a Runner that has the plugin"
-        super().__init__(
-            f"No Runner of this tenant offers the capability {capability!r}.",
-            advice=f"Known capabilities: {offer}.",
-        )
+        who = "No Runner of this tenant" if runner_id is None else f"No Runner {runner_id!r} of this tenant"
+        where = "Known capabilities" if runner_id is None else "What it offers"
+        super().__init__(f"{who} offers the capability {capability!r}.", advice=f"{where}: {offer}.")
         self.capability = capability
         self.known = tuple(known)
 
@@ -184,7 +186,10 @@ class AlreadyExists(Conflict):
     code = "already_exists"
 
     def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"A {kind} named {name!r} already exists.")
+        super().__init__(
+            f"A {kind} named {name!r} already exists.",
+            advice=f"Choose another name; `aisops runner token {name}` makes a Runner a further token.",
+        )
 
 
 class IdempotencyMismatch(Conflict):

@@ -83,6 +83,11 @@ async def _first_token(administration: Administration, config: CoreConfig) -> tu
 def _http_tls(config: CoreConfig) -> ssl.SSLContext | None:
     if config.tls_cert is None or config.tls_key is None:
         return None
+    for path in filter(None, (config.tls_cert, config.tls_key, config.tls_client_ca)):
+        try:
+            path.open("rb").close()  # what ssl raises does not name the file
+        except OSError as error:
+            raise ConfigError(f"Cannot read the TLS file {path}: {error.strerror}.") from None
     try:
         client_ca = str(config.tls_client_ca) if config.tls_client_ca else None
         return build_tls(str(config.tls_cert), str(config.tls_key), client_ca)

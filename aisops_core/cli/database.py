@@ -119,8 +119,14 @@ def list_tokens(*, data_dir: Path | None, config: Path | None, tenant: str, as_j
         ]
         click.echo(json.dumps({"items": items, "next_cursor": None}))
         return
+    if not records:
+        click.echo(f"No tokens in tenant {tenant}.", err=True)
+        return
+    click.echo(f"{'ID':<12}  {'KIND':<4}  {'ROLE':<8}  {'STATE':<8}  HOLDER")
     for record in records:
-        click.echo(f"{record.token_id}  {record.kind}  {record.role:<8}  {_state(record):<8}  {record.subject_id}")
+        click.echo(
+            f"{record.token_id:<12}  {record.kind:<4}  {record.role:<8}  {_state(record):<8}  {record.subject_id}"
+        )
 
 
 def _state(record: TokenRecord) -> str:

@@ -8,12 +8,13 @@ import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
 from aisops_core import logs
 from aisops_core.cli.core import ExampleCommand, location_options, version
-from aisops_core.config import CoreConfig, load
+from aisops_core.config import LOOPBACK, Address, CoreConfig, load
 
 if TYPE_CHECKING:
     from aisops_core.app import Core
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     examples=(
         "aisops-core serve --data ./core-data",
         "aisops-core serve --config /etc/aisops/core.toml",
-        "aisops-core serve --data ./core-data --http :8443 --grpc :50051 --tls-cert core.pem --tls-key core.key",
+        "aisops-core serve --data ./core-data --http 0.0.0.0:8080 --tls-cert core.pem --tls-key core.key",
         "aisops-core serve --data ./core-data --http 127.0.0.1:0 --grpc 127.0.0.1:0   (free ports, see endpoints.json)",
     ),
 )
@@ -76,22 +77,46 @@ async def _serve(settings: CoreConfig) -> None:
         click.echo("Stopping: Runners are asked to reconnect later.", err=True)
 
 
+def login_url(url: str, certificate: Path | None) -> str:
+    """Return the address to log in at: by the certificate's own name, on this machine where Core listens everywhere."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if certificate is not None:
+        host = next(iter(_names(certificate)), host)
+    elif host in {"0.0.0.0", "::"}:
+        host = LOOPBACK
+    return f"{parts.scheme}://{Address(host, parts.port or 0)}"
+
+
+def _names(certificate: Path) -> list[str]:
+    """Return the DNS names a certificate is for, wildcards left out; none when it cannot be read."""
+    from cryptography import x509
+
+    try:
+        first = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return []
+    return [name for name in names.get_values_for_type(x509.DNSName) if not name.startswith("*")]
+
+
 def announce(core: Core, settings: CoreConfig) -> None:
     """Say where Core listens and, on the first start, how to go on."""
     click.echo(f"AIsOpsFlow Core {version()}, data in {settings.data_dir}")
     click.echo(f"  HTTP  {core.http_url}")
     click.echo(f"  gRPC  {core.grpc_address}{'' if settings.tls else '  (no TLS)'}")
+    url = login_url(core.http_url, settings.tls_cert)
     if core.admin_token is not None:
         click.echo(
             f"\nFirst start. The admin token, shown this once:\n\n  {core.admin_token}\n\n"
             "Next, in another terminal:\n\n"
-            f"  aisops login {core.http_url} --token-file -     (paste the token)\n"
-            "  aisops runner create runner-1                     (prints the Runner's token)\n"
+            f"  aisops login {url} --token-file -     (paste the token, then Enter and Ctrl-D)\n"
+            "  aisops runner create runner-1     (prints the Runner's token)\n"
         )
     elif core.admin_token_path is not None:
         click.echo(
             f"\nFirst start. The admin token is in {core.admin_token_path} (mode 0600). Next:\n\n"
-            f"  aisops login {core.http_url} --token-file {core.admin_token_path}\n"
+            f"  aisops login {url} --token-file {core.admin_token_path}\n"
             "  aisops runner create runner-1\n"
         )
     sys.stdout.flush()

@@ -42,7 +42,7 @@ class Catalog:
             found = _newest(offers.get(request.capability, ()), request.runner_id)
         if found is None:
             known = sorted(name for name, records in offers.items() if _newest(records, request.runner_id))
-            raise UnknownCapability(request.capability, known)
+            raise UnknownCapability(request.capability, known, request.runner_id)
         return found
 
     async def _offers(self, tenant_id: str, *, again: bool = False) -> dict[str, list[CapabilityRecord]]:

@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
@@ -109,6 +110,19 @@ class Endpoint:
         """For people: scheme, host and port, no credentials."""
         return f"{'http' if self.plaintext else 'https'}://{self.target}"
 
+    @property
+    def way_out(self) -> str:
+        """The proxy that this endpoint is reached through, credentials included; empty: none."""
+        return proxy_for(self.host, self.port, self.proxy, self.no_proxy)
+
+    @property
+    def described(self) -> str:
+        """The address for messages, with the proxy on the way but not its credentials."""
+        if not self.way_out:
+            return self.url
+        proxy = urlsplit(self.way_out)
+        return f"{self.url} through the proxy {proxy.hostname}:{proxy.port or 80}"
+
 
 class GrpcDialer:
     """Dials Core, again and again.
@@ -157,9 +171,9 @@ class GrpcDialer:
                 call = connect(metadata=metadata)
                 await call.wait_for_connection()
         except TimeoutError:
-            failure = reasons.transport("DEADLINE_EXCEEDED", "timed out", self._endpoint.url)
+            failure = reasons.transport("DEADLINE_EXCEEDED", "timed out", self._endpoint.described)
         except grpc.aio.AioRpcError as error:
-            failure = lost(error, self._endpoint.url)
+            failure = lost(error, self._endpoint.described)
         except BaseException:
             await channel.close()
             raise
@@ -171,7 +185,7 @@ class GrpcDialer:
     def _channel(self) -> grpc.aio.Channel:
         end = self._endpoint
         options: list[tuple[str, Any]] = list(_OPTIONS)
-        proxy = proxy_for(end.host, end.port, end.proxy, end.no_proxy)
+        proxy = end.way_out
         options.append(("grpc.enable_http_proxy", 1 if proxy else 0))
         if proxy:
             options.append(("grpc.http_proxy", proxy))

@@ -128,7 +128,7 @@ class Link:
         except UplinkLost as lost:
             self._lose(lost)
         except ProtocolError as error:
-            self._lose(UplinkLost(f"Core broke the contract: {error}", reason=error.code))
+            self._lose(reasons.broken(error))
 
     def _lose(self, lost: UplinkLost) -> None:
         self._loss = self._loss or lost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aisops_protocol.errors import Refusal
+from aisops_protocol.errors import Code, ProtocolError, Refusal
 from aisops_runner.errors import UplinkLost
 
 PERMANENT: Final = frozenset(
@@ -37,6 +37,11 @@ _ADVICE: Final = {
     Refusal.OVERLOADED: "Core is overloaded and asks to come back later",
 }
 
+_OTHER_IDENTITY: Final = (
+    "the runner token belongs to another Runner; check runner_id and tenant_id, or create a token for this one with "
+    "`aisops runner token`"
+)
+
 # Text gRPC puts into the details of UNAVAILABLE → our reason, and what to do. The first match counts.
 _TRANSPORT: Final = (
     (
@@ -53,15 +58,25 @@ _TRANSPORT: Final = (
     ("WRONG_VERSION_NUMBER", "tls_not_spoken", "the peer does not speak TLS; use http:// or the TLS port of Core"),
     ("HTTP proxy returned response code 407", "proxy_refused", "the proxy wants a user and a password"),
     ("HTTP proxy returned", "proxy_refused", "the proxy does not let the connection through; check its rules"),
+    (
+        "Trying to connect an http1.x server",
+        "not_grpc",
+        "that port speaks HTTP/1; core_endpoint must be Core's gRPC port (50051 unless it was changed)",
+    ),
     ("DNS resolution failed", "dns", "the host name cannot be resolved; check core_endpoint and DNS"),
     ("Domain name not found", "dns", "the host name cannot be resolved; check core_endpoint and DNS"),
-    ("Connection refused", "refused", "nothing listens there; check core_endpoint, and that Core runs"),
+    ("Connection refused", "refused", "nothing listens there; check core_endpoint (or the proxy), and that Core runs"),
     ("No route to host", "unreachable", "no way leads there; check the network and the firewall's outbound rules"),
     ("Network is unreachable", "unreachable", "no way leads there; check the network"),
     ("FD Shutdown", "closed", "the connection was closed during the handshake"),
     ("timed out", "timeout", "no answer; a firewall may drop the packets: allow outbound traffic to Core"),
     ("Timeout", "timeout", "no answer; a firewall may drop the packets: allow outbound traffic to Core"),
-    ("Socket closed", "closed", "the connection was closed; when it never opens, Core may reject the certificate"),
+    (
+        "Socket closed",
+        "closed",
+        "the connection was closed; when it never opens, Core may demand a client certificate (tls_cert, tls_key) or "
+        "reject this one",
+    ),
     ("Connection reset", "closed", "the connection was reset on the way"),
 )
 
@@ -74,11 +89,25 @@ def refusal(reason: str, message: str, retry_after_ms: int) -> UplinkLost:
         message: Core's words; may be empty.
         retry_after_ms: Pause Core asks for; 0: none.
     """
+    if reason == Code.IDENTITY_MISMATCH:
+        return _other_identity()
     known = reason in Refusal.__members__
     advice = _ADVICE.get(Refusal(reason), "") if known else ""
     text = ": ".join(part for part in (reason, advice or message) if part)
     permanent = known and Refusal(reason) in PERMANENT
     return UplinkLost(text, reason=reason, retry_after_s=retry_after_ms / 1000, permanent=permanent)
+
+
+def broken(error: ProtocolError) -> UplinkLost:
+    """A frame from Core that the contract forbids. Another Runner's name in it means: this token is that Runner's."""
+    if error.code == Code.IDENTITY_MISMATCH:
+        return _other_identity()
+    return UplinkLost(f"Core broke the contract: {error}", reason=error.code)
+
+
+def _other_identity() -> UplinkLost:
+    code = Code.IDENTITY_MISMATCH.value
+    return UplinkLost(f"{code}: {_OTHER_IDENTITY}", reason=code, permanent=True)
 
 
 def transport(status: str, details: str, endpoint: str) -> UplinkLost:

@@ -21,7 +21,9 @@ from aisops_core.cli.operator.profile import Profile, check_url, profile_path, r
 )
 @click.argument("url")
 @click.option("--token-file", required=True, metavar="FILE|-", help="File with the API token, - for standard input.")
-@click.option("--ca-file", default="", help="Certificate authority of a Core with a private one (PEM).")
+@click.option(
+    "--ca-file", default="", envvar="AISOPS_CA_FILE", help="Certificate authority of a Core with a private one (PEM)."
+)
 @click.option("--allow-plaintext", is_flag=True, help="Send the token over http:// to another machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback when something fails.")

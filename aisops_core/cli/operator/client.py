@@ -19,7 +19,7 @@ from typing import IO, Any
 from urllib.parse import urlencode
 
 from aisops_core.cli.failure import FAILED, REFUSED, Failure
-from aisops_core.cli.operator.profile import LOGIN_ADVICE, Profile
+from aisops_core.cli.operator.profile import REFUSED_ADVICE, Profile
 
 TIMEOUT_S = 15.0
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -104,9 +104,10 @@ class CoreClient:
                 f"{self._profile.url} answered {status}, and not like a Core.",
                 advice="Check the address, and whether a proxy stands between (NO_PROXY).",
             )
-        advice = LOGIN_ADVICE if status == 401 else str(problem.get("advice", ""))
+        advice = REFUSED_ADVICE if status == 401 else str(problem.get("advice", ""))
         details = [f"{item.get('pointer', '')}: {item.get('detail', '')}" for item in problem.get("errors", [])]
         text = f"{problem.get('detail', '')} [{problem['code']}]"
+        details = [line for line in details if line not in text]
         # A wrong token stays wrong: a program must not try again.
         exit_code = REFUSED if status == 401 else FAILED
         return Failure(text, advice=advice, details=details, exit_code=exit_code, problem=problem)
@@ -118,7 +119,7 @@ class CoreClient:
             case ssl.SSLCertVerificationError():
                 return Failure(
                     f"The certificate of {url} is not trusted: {cause.verify_message}.",
-                    advice="If Core uses a private authority, name its file: AISOPS_CA_FILE=/path/ca.pem.",
+                    advice="If Core uses a private authority, name its file: login's --ca-file, or AISOPS_CA_FILE.",
                     exit_code=REFUSED,
                 )
             case ConnectionRefusedError():
@@ -135,6 +136,11 @@ class CoreClient:
             case ssl.SSLError():
                 return Failure(
                     f"No TLS connection to {url}: {cause.reason}.", advice="Does it speak https at that port?"
+                )
+            case http.client.BadStatusLine() | http.client.LineTooLong():
+                return Failure(
+                    f"{url} does not speak HTTP/1.",
+                    advice="Name Core's HTTP port (8080 unless changed), not the one for Runners.",
                 )
             case _:
                 return Failure(f"The connection to {url} failed: {cause}.", advice="Check the network, try again.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from aisops_core.cli.failure import FAILED, INTERRUPTED, REFUSED, USAGE, Failure
+from aisops_core.cli.failure import FAILED, INTERRUPTED, USAGE, Failure
 from aisops_core.cli.lazy import ExampleCommand
 from aisops_core.cli.operator.address import segment
 from aisops_core.cli.operator.output import Column, Context, output_options, print_json, show_fields, show_list
@@ -66,7 +66,7 @@ def read_input(source: str) -> Any:
     except UnicodeDecodeError:
         raise Failure(f"The input in {where} is not UTF-8 text.", exit_code=USAGE) from None
     except OSError as error:
-        raise Failure(f"Cannot read the input from {where}: {error.strerror}.", exit_code=REFUSED) from None
+        raise Failure(f"Cannot read the input from {where}: {error.strerror}.", exit_code=USAGE) from None
 
 
 @job.command(

@@ -14,6 +14,10 @@ from urllib.parse import urlsplit
 from aisops_core.cli.failure import REFUSED, Failure
 
 LOGIN_ADVICE = "Run `aisops login URL --token-file FILE`, or set AISOPS_URL and AISOPS_TOKEN."
+REFUSED_ADVICE = (
+    "Log in with an API token (aisops_api_…): Core's first start shows one, and where Core's data is"
+    " `aisops-core token create --data DIR --name YOU` makes another."
+)
 MAX_FILE_BYTES = 65_536
 
 

@@ -34,7 +34,7 @@ def aisops() -> None:
 
     \b
     Where Core is and who you are comes from, in this order:
-      --url and --token-file, then AISOPS_URL and AISOPS_TOKEN (or AISOPS_TOKEN_FILE), then `aisops login`.
+      a command's --url and --token-file; AISOPS_URL and AISOPS_TOKEN (or AISOPS_TOKEN_FILE); `aisops login`.
 
     \b
     Examples:

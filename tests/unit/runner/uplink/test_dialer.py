@@ -29,3 +29,10 @@ def test_loopback_is_this_machine_only():
         False,
         False,
     ]
+
+
+def test_messages_name_the_proxy_on_the_way_and_not_its_password():
+    endpoint = Endpoint("core.example.com", 443, proxy="http://user:secret@proxy:3128")
+
+    assert endpoint.described == "https://core.example.com:443 through the proxy proxy:3128"
+    assert Endpoint("core.example.com", 443, proxy="http://proxy:1", no_proxy="*").described == endpoint.url

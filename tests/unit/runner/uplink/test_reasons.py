@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from aisops_protocol.errors import Refusal
-from aisops_runner.uplink.reasons import refusal, transport
+from aisops_protocol.errors import ProtocolError, Refusal
+from aisops_runner.errors import UplinkLost
+from aisops_runner.uplink.reasons import broken, refusal, transport
 
 URL = "https://core.example.com:443"
 
@@ -18,6 +19,7 @@ URL = "https://core.example.com:443"
         ("Cannot check peer: missing selected ALPN property.", "tls_no_alpn", "HTTP/2"),
         ("Ssl handshake failed: WRONG_VERSION_NUMBER", "tls_not_spoken", "TLS"),
         ("connect: Connection refused (111)", "refused", "nothing listens"),
+        ("Failed parsing HTTP/2 (Trying to connect an http1.x server (HTTP status 400))", "not_grpc", "gRPC port"),
         ("DNS resolution failed for core", "dns", "resolved"),
         ("HTTP proxy returned response code 407", "proxy_refused", "password"),
         ("HTTP proxy returned response code 403", "proxy_refused", "rules"),
@@ -65,3 +67,18 @@ def test_a_reason_of_a_newer_core_is_shown_with_its_words():
 
     assert (lost.reason, lost.permanent) == ("LUNCH_BREAK", False)
     assert "back at two" in lost.message
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [refusal("IDENTITY_MISMATCH", "", 0), broken(ProtocolError("IDENTITY_MISMATCH", "a frame names another runner"))],
+)
+def test_a_token_of_another_runner_is_named_as_that_whichever_end_sees_it_first(lost: UplinkLost):
+    assert (lost.reason, lost.permanent) == ("IDENTITY_MISMATCH", True)
+    assert "runner_id" in lost.message
+
+
+def test_any_other_breach_by_core_is_tried_again():
+    lost = broken(ProtocolError("SEQ_GAP", "a gap"))
+
+    assert (lost.reason, lost.permanent) == ("SEQ_GAP", False)
