@@ -13,7 +13,6 @@ from aisops_protocol.messages import MessageClass
 from aisops_runner.errors import DataDirUnusable
 
 SCHEMA_VERSION = 1
-PAGE_BYTES = 4096
 JOURNAL_ID_BYTES = 16
 
 _PRAGMAS = (
