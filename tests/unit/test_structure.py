@@ -51,12 +51,16 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def product() -> Iterator[tuple[str, ast.Module]]:
+@cache
+def product() -> tuple[tuple[str, ast.Module], ...]:
     """What is installed, parsed; migrations speak Alembic's language, not ours."""
-    for path in sources():
-        name = relative(path)
-        if name.startswith(tuple(f"{folder}/" for folder in DISTRIBUTIONS.values())) and "/versions/" not in name:
-            yield name, ast.parse(path.read_text())
+    folders = tuple(f"{folder}/" for folder in DISTRIBUTIONS.values())
+    names = {relative(path): path for path in sources()}
+    return tuple(
+        (name, ast.parse(path.read_text()))
+        for name, path in names.items()
+        if name.startswith(folders) and "/versions/" not in name
+    )
 
 
 def test_no_file_is_longer_than_400_lines() -> None:
