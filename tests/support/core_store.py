@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -42,16 +41,16 @@ from aisops_protocol.messages import (
     RunnerBody,
     RunnerEnvelope,
 )
+from tests.support.postgres import DSN_VARIABLE
 
 Body = TypeVar("Body")
-POSTGRES_DSN = "AISOPS_TEST_PG_DSN"
 TENANT = "t_default"
 OTHER_TENANT = "t_other"
 SCHEMA = b'{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}'
 INPUT = b'{"text":"hello"}'
 IDEMPOTENT = Capability("kakao.send", "kakao", "1.0", EffectClass.IDEMPOTENT, 20_000, SCHEMA)
 AT_MOST_ONCE = Capability("email.send", "email", "1.0", EffectClass.AT_MOST_ONCE, 20_000, SCHEMA)
-OPERATOR = Principal("api", TENANT, "olivia", "operator", "tok")
+OPERATOR = Principal("api", TENANT, "operator-1", "operator", "tok")
 
 
 class HeldClock:
@@ -73,16 +72,15 @@ class HeldClock:
 
 
 @contextlib.contextmanager
-def fresh_database(engine: str, folder: Path) -> Iterator[str]:
+def fresh_database(engine: str, folder: Path, dsn: str | None = None) -> Iterator[str]:
     """The URL of an empty database with the schema in place, on SQLite or PostgreSQL; gone afterwards."""
     if engine == "sqlite":
         url = f"sqlite:///{folder / 'core.db'}"
         upgrade(url)
         yield url
         return
-    dsn = os.environ.get(POSTGRES_DSN)
     if not dsn:
-        pytest.skip(f"no PostgreSQL: set {POSTGRES_DSN} to run this on it")
+        pytest.skip(f"no PostgreSQL: install it or set {DSN_VARIABLE} to run this on it")
     server = make_url(dsn).set(drivername="postgresql+psycopg")
     name = f"aisops_{uuid.uuid4().hex[:12]}"
     admin = create_engine(server, isolation_level="AUTOCOMMIT")

@@ -1,4 +1,4 @@
-"""Every test here runs on SQLite, and on PostgreSQL where a server is named."""
+"""Every test here runs on SQLite, and on PostgreSQL where its programs are installed or a server is named."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.core_store import HeldClock, Parts, ScriptedRunner, fresh_database, running
+from tests.support.postgres import postgres
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,9 +18,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str | None]:
+    with postgres() as dsn:
+        yield dsn
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_database(request.param, tmp_path) as address:
+    dsn = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else None
+    with fresh_database(request.param, tmp_path, dsn) as address:
         yield address
 
 

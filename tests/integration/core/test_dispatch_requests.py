@@ -191,7 +191,7 @@ async def test_submissions_and_cancellations_are_audited_in_an_unbroken_chain(
     await parts.dispatcher.cancel(OPERATOR, job.id)
     records = await parts.audit.list(TENANT)
     assert [record.action for record in records] == ["runner.create", "job.submit", "job.cancel"]
-    assert {record.actor for record in records[1:]} == {"api:olivia"}
+    assert {record.actor for record in records[1:]} == {"api:operator-1"}
     assert await parts.audit.verify(TENANT) is None
 
 

@@ -14,7 +14,7 @@ def a_chain(length: int) -> list[AuditRecord]:
     records: list[AuditRecord] = []
     prev_hash = GENESIS
     for seq in range(1, length + 1):
-        entry = AuditEntry("t", "api:olivia", "job.submit", f"job_{seq}", {"capability": "slack.send"})
+        entry = AuditEntry("t", "api:operator-1", "job.submit", f"job_{seq}", {"capability": "slack.send"})
         records.append(chain(entry, seq=seq, at_unix_ms=seq, prev_hash=prev_hash))
         prev_hash = records[-1].hash
     return records

@@ -62,7 +62,7 @@ def a_job(state: str = "queued", **fields: Any) -> JobRecord:
             "cancel_requested_unix_ms": None,
             "idempotency_key": None,
             "request_digest": b"",
-            "created_by": "api:olivia",
+            "created_by": "api:operator-1",
             "execution_id": "",
             "step_id": "",
             "input_sha256": b"",

@@ -1,0 +1,55 @@
+"""A Runner's disk that was copied or set back names the same journal, but knows nothing of what was begun since."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from aisops_protocol.messages import EpochStart
+from tests.support.core_store import Parts, ScriptedRunner
+
+
+@pytest.mark.parametrize(("capability", "state"), [("kakao.send", "leased"), ("email.send", "uncertain")])
+async def test_a_job_begun_after_the_copy_was_made_is_not_taken_for_one_that_never_arrived(
+    parts: Parts, runner: ScriptedRunner, capability: str, state: str
+) -> None:
+    """The first machine accepts a job and dies; its copy holds the same journal id, from before."""
+    await runner.connect()
+    await parts.submit(capability)
+    job = await runner.job()
+    await runner.accept(job)
+    original, runner.queue_epoch = runner.queue_epoch, secrets.token_bytes(16)
+    runner.seq = 0
+    await runner.connect(previous_epochs=(EpochStart(original, 1),))
+    assert (await parts.reaches(job.job_id, state)).attempt == (2 if state == "leased" else 1)
+
+
+async def test_a_disk_set_back_to_before_its_last_opening_is_not_trusted_either(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    first = runner.queue_epoch
+    await runner.connect()
+    runner.queue_epoch = secrets.token_bytes(16)
+    await runner.connect(previous_epochs=(EpochStart(first, 1),))
+    await parts.submit("email.send")
+    job = await runner.job()
+    await runner.accept(job)
+    runner.queue_epoch, runner.seq = secrets.token_bytes(16), 0
+    await runner.connect(previous_epochs=(EpochStart(first, 1),))
+    await parts.reaches(job.job_id, "uncertain")
+
+
+async def test_jobs_given_out_after_the_return_of_a_copy_are_its_own(parts: Parts, runner: ScriptedRunner) -> None:
+    """The doubt ends with the session in which the copy came back: what never reached it later is given out again."""
+    await runner.connect()
+    await parts.submit("email.send")
+    await runner.accept(await runner.job())
+    original, runner.queue_epoch = runner.queue_epoch, secrets.token_bytes(16)
+    runner.seq = 0
+    await runner.connect(previous_epochs=(EpochStart(original, 1),))
+    await parts.submit("email.send")
+    lost = await runner.job()
+    await runner.connect(previous_epochs=(EpochStart(original, 1),))
+    again = await runner.job()
+    assert (again.job_id, again.attempt) == (lost.job_id, 1)
