@@ -10,7 +10,7 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 setup: ## make .venv ready (does nothing when it is)
-	@$(PYTHON) scripts/setup.py
+	@$(PYTHON) scripts/setup.py $(if $(filter file,$(origin PYTHON)),,--this-python)
 
 demo: setup ## run the main job on this machine, with stand-ins of the four providers (KEEP=1 leaves it up)
 	@$(RUN) -m demo $(if $(KEEP),--keep)

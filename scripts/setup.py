@@ -32,9 +32,25 @@ OLDEST = (3, 11)
 SAY_EVERY_S = 10.0
 
 
-def fingerprint() -> str:
-    """SHA-256 over everything that decides what the environment contains, plus this interpreter's version."""
-    digest = hashlib.sha256(f"{sys.version}\n{VENV}".encode())
+def installed_python() -> str:
+    """Version line of the environment's interpreter; empty when there is none or it does not start."""
+    command = [str(BIN / "python"), "-c", "import sys; print(sys.version)"]
+    try:
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def ready(python: str) -> bool:
+    """Whether the environment is whole; with --this-python also whether it is of the Python that runs this."""
+    if not python or ("--this-python" in sys.argv and python != sys.version):
+        return False
+    return STAMP.is_file() and STAMP.read_text() == fingerprint(python)
+
+
+def fingerprint(python: str) -> str:
+    """SHA-256 over everything that decides what the environment contains, its interpreter's version included."""
+    digest = hashlib.sha256(f"{python}\n{VENV}".encode())
     inputs = [ROOT / "requirements" / "bootstrap.txt", ROOT / "requirements" / "dev.txt", Path(__file__)]
     inputs += [ROOT / package / "pyproject.toml" for package in PACKAGES]
     for path in inputs:
@@ -72,7 +88,7 @@ def ended(process: subprocess.Popen[bytes]) -> int | None:
 def install() -> None:
     """Install everything; the stamp is written last, so an interrupted run starts afresh."""
     hashed = ("--require-hashes", "-r")
-    network = "Is the package index reachable from here (HTTPS_PROXY, PIP_INDEX_URL and UV_INDEX_URL are honoured)? "
+    network = "Is the package index reachable from here (HTTPS_PROXY, PIP_INDEX_URL and UV_DEFAULT_INDEX are honoured)? "
     step(1, "creating .venv", sys.executable, "-m", "venv", "--clear", VENV,
          advice="On Debian or Ubuntu: apt-get install python3-venv. ")  # fmt: skip
     step(2, "installing uv (the package installer)", BIN / "python", "-m", "pip", "-q", "install", *hashed,
@@ -92,13 +108,12 @@ def main() -> int:
         )
         print("Install one and run:  make PYTHON=/path/to/python3.11 demo")
         return 78
-    wanted = fingerprint()
-    if STAMP.is_file() and STAMP.read_text() == wanted:
+    if ready(installed_python()):
         return 0
     begun = time.monotonic()
     print("Setting up (first run only):", flush=True)
     install()
-    STAMP.write_text(wanted)
+    STAMP.write_text(fingerprint(installed_python()))
     print(f"  ready in {time.monotonic() - begun:.0f} s", flush=True)
     return 0
 
