@@ -6,6 +6,7 @@ Tasks of a running Runner:
     uplink.run         one session after another (+ its reader, + the beats offline)
     fleet              one supervisor per sidecar
     control            one task per local question
+    data-dir           ends the Runner when its data directory is taken away
     outbox             no task: a writer thread, a reader thread, upkeep by timer
 """
 
@@ -33,7 +34,7 @@ from aisops_runner.builtins.policy_file import load_policy
 from aisops_runner.clock import Clock, SystemClock
 from aisops_runner.config import RunnerConfig
 from aisops_runner.control.server import ControlServer
-from aisops_runner.errors import ConfigInvalid, RunnerError
+from aisops_runner.errors import ConfigInvalid, RunnerError, StorageFailed
 from aisops_runner.identity.credentials import RunnerToken, load_token
 from aisops_runner.jobs.executor import Executor
 from aisops_runner.logs import Redactor
@@ -181,10 +182,20 @@ class Runner:
         stack.push_async_callback(fleet.stop)
         await fleet.start()
         await executor.restore()
+        watching = asyncio.create_task(self._stop_when_vanished(outbox), name="data-dir")
         try:
             await self._serve(executor, uplink)
         except ExceptionGroup as errors:
             raise _first(errors) from errors
+        finally:
+            watching.cancel()
+        if outbox.vanished.is_set():
+            raise StorageFailed(f"{config.data_dir} was removed while in use; start the Runner again")
+
+    async def _stop_when_vanished(self, outbox: Outbox) -> None:
+        """Without its file nothing this Runner promises would survive it: finish what is held, and end."""
+        await outbox.vanished.wait()
+        self._stopping.set()
 
     async def _serve(self, executor: Executor, uplink: Uplink) -> None:
         async with asyncio.TaskGroup() as group:

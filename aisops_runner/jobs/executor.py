@@ -191,6 +191,9 @@ class Executor:
         Raises:
             StorageFailed: The journal cannot be read, or results that a damaged file has lost cannot be stored again.
         """
+        acked = self._outbox.acked_seq
+        if spoiled := await self._outbox.transact(lambda work: journal.weed(work, acked)):
+            _log.error("damaged rows of the journal were set aside", jobs=spoiled)
         if self._outbox.salvaged:
             await self.resend_all()
         held = await self._outbox.database.read(journal.unfinished)

@@ -10,8 +10,10 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from aisops_protocol.codec import decode_runner_body, encode_runner_body
+from aisops_protocol.errors import ProtocolError
 from aisops_protocol.limits import HELD_JOBS
 from aisops_protocol.messages import EffectClass, HeldJob, Job, JobAccept, JobPhase, JobResult
 from aisops_runner.jobs import results
@@ -112,14 +114,25 @@ def resend(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> boo
     row = work.connection.execute(
         "SELECT result, output FROM jobs WHERE job_id = ? AND phase = ?", (job_id, _DONE)
     ).fetchone()
-    body = decode_runner_body(row[0]) if row is not None and row[0] is not None else None
-    if not isinstance(body, JobResult):
+    drafts = _kept_drafts(row, job_id, lease_id, attempt) if row is not None else ()
+    if not drafts:
         return False
-    seq = work.append(*keep(replace(body, lease_id=lease_id, attempt=attempt), row[1] or b"").drafts)
+    seq = work.append(*drafts)
     work.connection.execute(
         "UPDATE jobs SET lease_id = ?, attempt = ?, result_seq = ? WHERE job_id = ?", (lease_id, attempt, seq, job_id)
     )
     return True
+
+
+def _kept_drafts(row: Sequence[Any], job_id: str, lease_id: bytes, attempt: int) -> tuple[Draft, ...]:
+    """The kept result under its new lease; nothing when there is none, or the disk spoiled it."""
+    try:
+        body = decode_runner_body(row[0]) if isinstance(row[0], bytes) else None
+        if not isinstance(body, JobResult) or body.job_id != job_id:
+            return ()
+        return keep(replace(body, lease_id=lease_id, attempt=attempt), row[1] or b"").drafts
+    except ProtocolError:
+        return ()
 
 
 def resend_since(work: Transaction, after_ordinal: int) -> int:
@@ -152,6 +165,47 @@ def resend_lost(work: Transaction, low: int, high: int) -> None:
     ).fetchall()
     for job_id, lease_id, attempt in found:
         resend(work, job_id, lease_id, attempt)
+
+
+def weed(work: Transaction, acked_seq: int) -> int:
+    """Set aside rows that a damaged disk made impossible: one of them would keep every Hello from being made.
+
+    Core may not conclude that a job set aside never started, so the journal gets a new id.
+
+    Returns:
+        How many were set aside.
+    """
+    connection = work.connection
+    found = connection.execute(
+        "SELECT ordinal, CAST(job_id AS BLOB), lease_id, attempt, phase, CAST(capability AS BLOB), input, "
+        "CAST(effect_key AS BLOB), effect_class, timeout_ms, calls, CAST(context AS BLOB) FROM jobs "
+        "WHERE phase <> ? OR result_seq > ?",
+        (_DONE, acked_seq),
+    )
+    bad = [(int(row[0]),) for row in found if not _sound(row[1:])]
+    if bad:
+        connection.executemany(
+            "INSERT INTO bad SELECT NULL, 'impossible job', CAST(job_id AS BLOB), 0 FROM jobs WHERE ordinal = ?",
+            bad,
+        )
+        connection.executemany("DELETE FROM jobs WHERE ordinal = ?", bad)
+        schema.renew_journal_id(connection)
+    return len(bad)
+
+
+def _sound(row: Sequence[Any]) -> bool:
+    job_id, lease_id, attempt, phase, capability, input_, effect_key, effect_class, timeout_ms, calls, context = row
+    try:
+        job = _held(
+            (
+                job_id.decode(), lease_id, attempt, phase, capability.decode(), input_, effect_key.decode(),
+                effect_class, timeout_ms, calls, context.decode(),
+            )
+        ).job  # fmt: skip
+        encode_runner_body(JobAccept(job.job_id, job.lease_id, job.attempt))
+    except (AttributeError, ProtocolError, TypeError, ValueError):
+        return False
+    return job.timeout_ms > 0 and bool(job.capability and job.effect_key)
 
 
 def is_done(connection: sqlite3.Connection, job_id: str) -> bool:

@@ -10,14 +10,23 @@ BALLAST_BYTES = 4 * 1024 * 1024
 
 
 class Ballast:
-    """A file that is nothing but reserved space. Failing to reserve is not an error: it only means less safety."""
+    """A file that is nothing but reserved space. Failing to reserve is not an error: it only means less safety.
+
+    Attributes:
+        held: The space is reserved now.
+    """
 
     def __init__(self, path: Path, size_bytes: int = BALLAST_BYTES) -> None:
         self._path = path
         self._size_bytes = size_bytes
+        self.held = False
 
     def reserve(self) -> bool:
         """Take the space again, when the disk has it and as much once more; True when it is held."""
+        self.held = self._reserve()
+        return self.held
+
+    def _reserve(self) -> bool:
         with contextlib.suppress(OSError):
             if self._path.exists() and self._path.stat().st_size >= self._size_bytes:
                 return True
@@ -34,6 +43,7 @@ class Ballast:
 
     def release(self) -> bool:
         """Give the space back to the disk; True when there was some."""
+        self.held = False
         with contextlib.suppress(OSError):
             self._path.unlink()
             return True

@@ -60,6 +60,7 @@ class Database:
         self._writing = connect(str(path))
         self._reading = connect(str(path))
         self._reading.execute("PRAGMA query_only = ON")
+        self._broken = False
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="outbox-read")
         self._thread = threading.Thread(target=self._run, name="outbox-write", daemon=True)
         self.closed = False
@@ -153,6 +154,8 @@ class Database:
 
     def _attempt(self, run: Callable[[list[_Work]], None], batch: list[_Work]) -> bool:
         try:
+            if self._broken:
+                self._reopen()
             self._writing.execute("BEGIN IMMEDIATE")
             run(batch)
             self._writing.execute("COMMIT")
@@ -186,11 +189,17 @@ class Database:
             if self._writing.in_transaction:
                 self._writing.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error) and _primary(error) in _POISONED:
+                self._broken = True
                 self._suspect(error)
-                self._writing.close()
-                self._writing = connect(str(self._path))
+                self._reopen()
         except sqlite3.Error as again:
             _log.error("the outbox could not be opened again", error=str(again), file=str(self._path))
+
+    def _reopen(self) -> None:
+        """Work on a fresh handle; when that fails, the next commit tries again."""
+        self._writing.close()
+        self._writing = connect(str(self._path))
+        self._broken = False
 
     def _suspect(self, error: sqlite3.Error) -> None:
         """Leave a mark, so that the next start checks every row instead of failing at the same place again."""

@@ -24,12 +24,18 @@ _log = structlog.get_logger("aisops_runner.outbox")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the file holds at opening, and the epoch that begins."""
+    """What the file holds at opening, and the epoch that begins.
+
+    `inode` is the file itself, whatever its name may come to stand for; `salvaged` is True when it is a new file made
+    of what could be read of a damaged one.
+    """
 
     epoch: bytes
     next_seq: int
     oldest: int
     stats: QueueStats
+    inode: int
+    salvaged: bool
 
 
 def open_file(path: Path, stamp: str) -> Opened:
@@ -52,7 +58,14 @@ def open_file(path: Path, stamp: str) -> Opened:
         epoch = _begin_epoch(connection)
         _report_losses(connection, salvage, known)
         connection.execute("COMMIT")
-        return Opened(epoch, store.next_seq(connection), store.oldest(connection), store.stats(connection))
+        return Opened(
+            epoch,
+            store.next_seq(connection),
+            store.oldest(connection),
+            store.stats(connection),
+            inode=path.stat().st_ino,
+            salvaged=salvage is not None,
+        )
     finally:
         connection.close()
 

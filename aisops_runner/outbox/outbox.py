@@ -30,6 +30,7 @@ from aisops_runner.outbox.tail import Tail
 from aisops_runner.outbox.transaction import Transaction, draft
 
 T = TypeVar("T")
+OnLoss = Callable[[Transaction, int, int], None]
 
 FILE_NAME = "outbox.db"
 BALLAST_NAME = "outbox.ballast"
@@ -62,7 +63,13 @@ class _Committed:
 
 
 class Outbox:
-    """The durable lane of one Runner. Made by `Outbox.open`; closed by `close`."""
+    """The durable lane of one Runner. Made by `Outbox.open`; closed by `close`.
+
+    Attributes:
+        salvaged: The file was damaged when it was opened, and rows may be missing.
+        vanished: Set once the file is no longer where it was opened: somebody removed or replaced the data directory,
+            and whatever is stored from then on is lost with this process.
+    """
 
     def __init__(
         self,
@@ -80,6 +87,11 @@ class Outbox:
         self.stats = opening.stats
         self.acked_seq = opening.oldest - 1
         self.last_seq = opening.next_seq - 1
+        self.salvaged = opening.salvaged
+        self.vanished = asyncio.Event()
+        self._path = directory / FILE_NAME
+        self._inode = opening.inode
+        self._on_loss: OnLoss = _no_more
         self._highwater_path = directory / HIGHWATER_NAME
         self._highwater_seq = self.last_seq
         self._lock = lock
@@ -134,6 +146,10 @@ class Outbox:
     def listen(self, listener: Callable[[], None]) -> None:
         """Have `listener` called (on the event loop) whenever rows were committed or acknowledged."""
         self._listeners.append(listener)
+
+    def on_loss(self, unit: OnLoss) -> None:
+        """Have `unit` run, in the same commit, when rows turn out to be damaged or gone: it gets their numbers."""
+        self._on_loss = unit
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
@@ -198,12 +214,12 @@ class Outbox:
         self.stats = done.stats
         if done.rewritten:
             self._tail.clear()
+        self._schedule_upkeep()
         if not done.rows:
             return
         if not done.rewritten:
             self._tail.extend(done.rows)
         self.last_seq = max(self.last_seq, done.rows[-1].seq)
-        self._schedule_upkeep()
         for listener in self._listeners:
             listener()
 
@@ -237,10 +253,10 @@ class Outbox:
             hole = (after_seq + 1, present[0][0] - 1) if present and present[0][0] > after_seq + 1 else None
             if page.damaged:
                 _log.error("damaged rows were set aside", seqs=page.damaged)
-                await self.transact(partial(_report, damaged=page.damaged))
+                await self.transact(partial(_report, damaged=page.damaged, on_loss=self._on_loss))
             elif hole is not None:
                 _log.error("numbers are missing from the outbox", low=hole[0], high=hole[1])
-                await self.transact(partial(_close_over, hole=hole))
+                await self.transact(partial(_close_over, hole=hole, on_loss=self._on_loss))
             else:
                 return page.rows
 
@@ -312,6 +328,13 @@ class Outbox:
 
     async def _keep_up(self) -> None:
         """Delete what is acknowledged, and record how far the lane has got."""
+        if not await asyncio.to_thread(self._in_place):
+            if not self.vanished.is_set():
+                _log.error("the outbox was removed while in use; what is stored now is not kept", file=str(self._path))
+            self.vanished.set()
+            return
+        if not self._ballast.held:
+            await asyncio.to_thread(self._ballast.reserve)
         acked, last = self.acked_seq, self.last_seq
         if acked > self._trimmed_seq:
             await self.transact(lambda transaction: store.delete_to(transaction.connection, acked))
@@ -320,12 +343,25 @@ class Outbox:
             await asyncio.to_thread(highwater.save, self._highwater_path, last, self.epoch)
             self._highwater_seq = last
 
+    def _in_place(self) -> bool:
+        try:
+            return self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
 
-def _report(transaction: Transaction, damaged: Sequence[int]) -> None:
+
+def _report(transaction: Transaction, damaged: Sequence[int], on_loss: OnLoss) -> None:
     transaction.rewritten = True
     transaction.rows.extend(store.quarantine(transaction.connection, damaged, "checksum mismatch"))
+    for seq in damaged:
+        on_loss(transaction, seq, seq)
 
 
-def _close_over(transaction: Transaction, hole: tuple[int, int]) -> None:
+def _close_over(transaction: Transaction, hole: tuple[int, int], on_loss: OnLoss) -> None:
     transaction.rewritten = True
     transaction.rows.extend(store.fill(transaction.connection, [hole], "rows missing from the outbox file"))
+    on_loss(transaction, *hole)
+
+
+def _no_more(_transaction: Transaction, _low: int, _high: int) -> None:
+    """Nobody has asked to hear of losses."""
