@@ -26,7 +26,7 @@ from aisops_core.storage.schema import capabilities, input_schemas, runner_event
 from aisops_protocol.errors import Refusal
 from aisops_protocol.limits import PREVIOUS_EPOCHS
 from aisops_protocol.messages import Capability, EffectClass, GapReport, Hello, JobVerdict
-from aisops_protocol.resume import Resume, resume
+from aisops_protocol.resume import Resume, forgotten, resume
 from aisops_protocol.resume import watermarks as shares
 
 KEPT_EPOCHS: Final = PREVIOUS_EPOCHS
@@ -83,8 +83,9 @@ def open_session(
     """
     epoch, labels = _take_over(connection, opening, now_ms)
     _report(connection, opening, now_ms)
-    opened = Opened(epoch, labels, _resume(connection, opening, epoch, now_ms))
-    _reconcile(connection, opening, opened, terms=terms, now_ms=now_ms, random_bytes=random_bytes)
+    lane, lost_epoch = _resume(connection, opening, epoch, now_ms)
+    opened = Opened(epoch, labels, lane)
+    _reconcile(connection, opening, opened, lost_epoch, terms=terms, now_ms=now_ms, random_bytes=random_bytes)
     return opened
 
 
@@ -157,16 +158,26 @@ def _report(connection: Connection, opening: Opening, now_ms: int) -> None:
         connection.execute(insert(capabilities), rows)
 
 
-def _resume(connection: Connection, opening: Opening, session_epoch: int, now_ms: int) -> Resume:
-    """Decide where the durable lane goes on, and remember it for every queue epoch the Runner names."""
+def _resume(connection: Connection, opening: Opening, session_epoch: int, now_ms: int) -> tuple[Resume, int]:
+    """Decide where the durable lane goes on, and remember it for every queue epoch the Runner names.
+
+    Returns:
+        Where it goes on; and the newest session of which the Runner's disk may know nothing (0: none), because it was
+        set back or is a copy. The mark of a lost history stays with its last session, so that later ones are trusted.
+    """
     c, hello = watermarks.c, opening.hello
     mine = (c.tenant_id == opening.tenant_id) & (c.runner_id == opening.runner_id)
-    known = {bytes(epoch): seq for epoch, seq in connection.execute(select(c.queue_epoch, c.seq).where(mine))}
+    rows = connection.execute(select(c.queue_epoch, c.seq, c.session_epoch).where(mine)).all()
+    known = {bytes(epoch): seq for epoch, seq, _ in rows}
+    lost = forgotten(hello, known)
+    lost_epoch = max((session for epoch, _, session in rows if bytes(epoch) in lost), default=0)
     lane = resume(hello, known)
     for epoch, share in shares(hello, lane.seq).items():
         # Only the current epoch's mark may go down: the Runner went back in time without opening its queue anew.
         seq = share if epoch == hello.queue_epoch else max(share, known.get(epoch, 0))
         values = {"seq": seq, "session_epoch": session_epoch}
+        if epoch in lost and epoch != hello.queue_epoch:
+            continue
         if epoch in known:
             connection.execute(update(watermarks).where(mine, c.queue_epoch == epoch).values(**values))
         else:
@@ -182,7 +193,7 @@ def _resume(connection: Connection, opening: Opening, session_epoch: int, now_ms
                     tenant_id=opening.tenant_id, runner_id=opening.runner_id, at_unix_ms=at, kind=kind, data=data
                 )
             )
-    return lane
+    return lane, lost_epoch
 
 
 def _forget_epochs(connection: Connection, opening: Opening) -> None:
@@ -199,6 +210,7 @@ def _reconcile(
     connection: Connection,
     opening: Opening,
     opened: Opened,
+    lost_epoch: int,
     *,
     terms: LeaseTerms,
     now_ms: int,
@@ -228,8 +240,10 @@ def _reconcile(
             _hold(opened, job, returned)
     for job in leased.values():
         if job.job_id not in held and job.state in ACTIVE:
-            # After a restore, a job that the journal no longer names may have been done and acknowledged before.
-            journal_id = b"" if opening.restored else hello.journal_id
+            # After a restore, a job that the journal no longer names may have been done and acknowledged before; a
+            # disk that was set back or copied may never have named it.
+            trusted = not opening.restored and (job.session_epoch or 0) > lost_epoch
+            journal_id = hello.journal_id if trusted else b""
             notes += lease.reconcile_missing(job, journal_id, now_ms).notes
             changed.append(job)
             (opened.requeued if job.state is JobState.QUEUED else opened.ended).append(job)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from aisops_protocol.messages import EpochStart, Hello
 
-__all__ = ["Resume", "resume", "watermarks"]
+__all__ = ["Resume", "forgotten", "resume", "watermarks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,20 @@ def resume(hello: Hello, known: Mapping[bytes, int]) -> Resume:
             return Resume(seq) if seq >= deleted else Resume(deleted, (seq + 1, deleted))
         last = min(last, epoch.start_seq - 1)
     return Resume(deleted)
+
+
+def forgotten(hello: Hello, known: Mapping[bytes, int]) -> frozenset[bytes]:
+    """Epochs of which Core has committed messages that this Hello's history does not hold.
+
+    There are none when the Runner simply went on. There are some when its disk was set back, or is a copy that went its
+    own way: such a Runner may have begun jobs of which its journal knows nothing.
+    """
+    ends = {hello.queue_epoch: hello.next_seq - 1}
+    end = min(hello.next_seq, hello.epoch_start_seq) - 1
+    for epoch in reversed(hello.previous_epochs):
+        ends[epoch.epoch] = end
+        end = min(end, epoch.start_seq - 1)
+    return frozenset(epoch for epoch, seq in known.items() if epoch not in ends or seq > ends[epoch])
 
 
 def watermarks(hello: Hello, seq: int) -> dict[bytes, int]:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aisops_protocol import messages as m
-from aisops_protocol.resume import Resume, resume, watermarks
+from aisops_protocol.resume import Resume, forgotten, resume, watermarks
 from tests.unit.protocol.spec import message
 
 A, B, C, D = (bytes([n]) * 16 for n in range(1, 5))
@@ -65,3 +65,21 @@ def test_rows_credited_to_an_earlier_epoch_are_not_sent_again_after_a_rollback_t
     known = watermarks(hello(9, 12, 5, (A, 1)), 11)
     rolled_back = hello(9, 9, 5, (A, 1))
     assert resume(rolled_back, {A: known[A]}) == Resume(8)
+
+
+@pytest.mark.parametrize(
+    ("why", "greeting", "known", "lost"),
+    [
+        ("a new Runner", hello(1, 1, 1), {}, set()),
+        ("a reconnect", hello(1, 9, 4), {D: 5}, set()),
+        ("a restart, everything acknowledged", hello(9, 9, 9, (A, 1)), {A: 8}, set()),
+        ("a restart, and messages under the new epoch", hello(9, 12, 4, (A, 1), (B, 5)), {A: 4, B: 8, D: 10}, set()),
+        ("a copy: the original went on", hello(9, 12, 4, (A, 1)), {A: 9}, {A}),
+        ("set back to before an opening Core knows", hello(9, 12, 4, (A, 1)), {A: 8, C: 20}, {C}),
+        ("restored with its memory", hello(1, 9, 4), {D: 9}, {D}),
+    ],
+)
+def test_history_that_core_has_and_the_runner_has_not(
+    why: str, greeting: m.Hello, known: dict[bytes, int], lost: set[bytes]
+) -> None:
+    assert forgotten(greeting, known) == lost
