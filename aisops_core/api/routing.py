@@ -78,6 +78,8 @@ async def _body(request: web.Request, operation: Operation) -> Any:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             data = await request.read()
         value = strict_json.loads(data)
+    except (ConnectionError, web.RequestPayloadError):  # the caller hung up, or its chunks are not chunks
+        raise Problem(400, "body_incomplete", "The body ended before it was complete.") from None
     except TimeoutError:
         raise Problem(408, "body_timeout", f"The body did not come within {BODY_TIMEOUT_S:.0f} s.") from None
     except strict_json.NotStrictJson as error:

@@ -40,7 +40,7 @@ WRITE_TIMEOUT_S = 30.0
 NAP_S = 5.0
 HELD_BYTES = 8 * 1024 * 1024
 """Delivered and not yet handed to the dispatcher: above this the stream is not read, whatever window was given."""
-RECHECK_S = 15.0
+RECHECK_S = 2.0  # a revoked credential is believed this long at most; each look is one indexed read
 
 UNANSWERED_FRAMES = 16
 """Frames read since the writer last had nothing left: above this the Runner must read before it is heard again."""
