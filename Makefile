@@ -19,7 +19,7 @@ test: setup ## every test
 	@$(RUN) -m pytest -q -n 2 --dist loadgroup
 
 unit: setup ## the tests that need no socket, process or file
-	@$(RUN) -m pytest -q tests/unit
+	@$(RUN) -m pytest -q -n 2 tests/unit
 
 check: setup lint types layers proto-check ## everything that is not a test
 
