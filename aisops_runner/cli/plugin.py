@@ -60,6 +60,8 @@ def list_plugins(config_file: Path | None, *, as_json: bool) -> None:
         click.echo(render_plugins(rows))
         if not running:
             click.echo("\nNo Runner is running on this data directory; states are those of a start.", err=True)
+        if strangers := sorted(config.plugins.keys() - {row["name"] for row in rows}):
+            click.echo(f"The configuration names plugins that are not installed: {', '.join(strangers)}.", err=True)
 
 
 @click.command("describe", cls=Examples, epilog="aisops-runner plugin describe slack")

@@ -152,3 +152,13 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_settings_of_a_plugin_that_is_not_installed_are_pointed_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"name": "slack", "version": "1", "state": "ready", "pid": 1, "restarts": 0, "capabilities": (), "reason": ""}
+    monkeypatch.setattr("aisops_runner.cli.plugin.ask", lambda *_: {"plugins": [row]})
+    path = _config(tmp_path, "[plugins.slak]\nprewarm = true\n[plugins.slack]\nprewarm = true\n")
+    assert failure.run(main, ["plugin", "list", "--config", path]) == 0
+    assert capsys.readouterr().err.strip().endswith("not installed: slak.")
