@@ -1,0 +1,63 @@
+"""Jobs that are delivered again, or wait between two calls when the Runner dies: on the real journal and outbox."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from aisops_protocol.messages import JobAccept, JobPhase, JobResult, ResultStatus
+from aisops_runner.adapters.calls import Call, CallError, Outcome
+from tests.support.core_end import core_end
+from tests.support.runner_end import Ends, Provider, all_done, job, runner
+
+pytestmark = pytest.mark.integration
+
+
+class BusyProvider(Provider):
+    """Takes nothing for now: sure that nothing happened, and asking to be called again in five seconds."""
+
+    async def invoke(self, call: Call) -> Outcome:
+        await super().invoke(call)
+        error = CallError("rate_limited", "come back later", retryable=True, retry_after_s=5.0)
+        return Outcome(ok=False, error=error, plugin="test", plugin_version="1")
+
+
+async def in_phase(ends: Ends, phase: JobPhase) -> None:
+    """Wait until the journal's one job is there."""
+    query = "SELECT COUNT(*) FROM jobs WHERE phase = ?"
+    async with asyncio.timeout(10):
+        while not await ends.outbox.database.read(lambda db: db.execute(query, (int(phase),)).fetchone()[0]):
+            pass
+
+
+async def test_a_running_job_delivered_again_goes_on_under_the_newest_lease(tmp_path: Path):
+    provider = Provider()
+    provider.gate.clear()
+    async with core_end() as core, runner(tmp_path, core.port, provider=provider):
+        core.dispatch(job(1))
+        await provider.called(1)
+        core.dispatch(job(1, lease=2))
+        await core.until(lambda: len(core.of(JobAccept)) == 2)
+        provider.gate.set()
+        await core.until(all_done(core, 1))
+
+        assert [one.lease_id for one in core.of(JobAccept)] == [job(1).lease_id, job(1, lease=2).lease_id]
+        assert [one.lease_id for one in core.of(JobResult)] == [job(1, lease=2).lease_id]
+        assert provider.effects == {"job-1": 1}
+
+
+async def test_an_at_most_once_job_that_waits_between_two_calls_is_called_again_after_a_crash(tmp_path: Path):
+    """The first call said that nothing happened, so a crash during the wait makes nothing uncertain."""
+    first, second = BusyProvider(), Provider()
+    async with core_end() as core:
+        async with runner(tmp_path, core.port, provider=first) as ends:
+            core.dispatch(job(1))
+            await first.called(1)
+            await in_phase(ends, JobPhase.ACCEPTED)
+        async with runner(tmp_path, core.port, provider=second):
+            await core.until(all_done(core, 1))
+
+    assert [one.status for one in core.of(JobResult)] == [ResultStatus.SUCCEEDED]
+    assert (first.effects, second.effects) == ({"job-1": 1}, {"job-1": 1})
