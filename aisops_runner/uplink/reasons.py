@@ -54,7 +54,11 @@ _TRANSPORT: Final = (
         "tls_wrong_host",
         "Core's certificate is for another host name; check core_endpoint",
     ),
-    ("ALPN", "tls_no_alpn", "the peer does not offer HTTP/2; a proxy on the way removes ALPN or speaks HTTP/1.1 only"),
+    (
+        "ALPN",
+        "tls_no_alpn",
+        "the peer does not offer HTTP/2: this is not Core's gRPC port, or a proxy on the way removes ALPN",
+    ),
     ("WRONG_VERSION_NUMBER", "tls_not_spoken", "the peer does not speak TLS; use http:// or the TLS port of Core"),
     ("HTTP proxy returned response code 407", "proxy_refused", "the proxy wants a user and a password"),
     ("HTTP proxy returned", "proxy_refused", "the proxy does not let the connection through; check its rules"),
