@@ -76,7 +76,9 @@ def create(context: Context, name: str, labels: tuple[str, ...]) -> None:
     _show_token(context, answer)
 
 
-@runner.command("token", cls=ExampleCommand, examples=("(umask 077; aisops runner token seoul-dc-1 -q > runner-token)",))
+@runner.command(
+    "token", cls=ExampleCommand, examples=("(umask 077; aisops runner token seoul-dc-1 -q > runner-token)",)
+)
 @click.argument("name")
 @output_options
 def token(context: Context, name: str) -> None:
