@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from aisops_core.app.data_folder import PEPPER_NAME, make_private, read_pepper
+from aisops_core.audit.log import AuditLog
 from aisops_core.clock import Clock, SystemClock
 from aisops_core.config import CoreConfig
 from aisops_core.identity.store import TokenStore, any_token
@@ -30,6 +31,7 @@ class Administration:
     store: Store
     tenants: TenantStore
     tokens: TokenStore
+    audit: AuditLog
 
     async def create_api_token(self, tenant_id: str, name: str, role: str) -> str:
         """Make an API token for `name` and return it, this once. Raises InvalidRequest for an unknown role."""
@@ -79,6 +81,6 @@ async def administer(
         fresh = not await store.read(any_token)
         pepper = await asyncio.to_thread(partial(read_pepper, pepper_path(config), random_bytes, draw=fresh))
         tokens = TokenStore(store, clock, pepper=pepper, random_bytes=random_bytes)
-        yield Administration(store, TenantStore(store, clock), tokens)
+        yield Administration(store, TenantStore(store, clock), tokens, AuditLog(store))
     finally:
         await store.close()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, insert, select
 
 from aisops_core.audit.record import GENESIS, AuditEntry, AuditRecord, chain, first_broken
-from aisops_core.clock import Clock
 from aisops_core.storage.engine import Store
 from aisops_core.storage.hot import HotQuery, HotStatement, Row
 from aisops_core.storage.schema import audit_records, tenants
@@ -54,23 +53,10 @@ def _head(connection: Connection, tenant_id: str) -> tuple[int, bytes]:
 
 
 class AuditLog:
-    """Writes single records and reads the log."""
+    """Reads the log; records are written by `append`, in the transaction of what they tell about."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._clock = clock
-
-    async def record(
-        self, tenant_id: str, actor: str, action: str, subject: str, detail: Mapping[str, object] | None = None
-    ) -> None:
-        """Record something that is not part of another write (a refused frame, for example).
-
-        Raises:
-            StorageUnavailable: The database could not serve.
-        """
-        entry = AuditEntry(tenant_id, actor, action, subject, detail or {})
-        now_ms = self._clock.unix_ms()
-        await self._store.write(lambda connection: append(connection, [entry], now_ms))
 
     async def list(self, tenant_id: str, *, after_seq: int = 0, limit: int = 100) -> Sequence[AuditRecord]:
         """Records of a tenant in order, from `after_seq` + 1.

@@ -14,6 +14,7 @@ from aisops_core.cli.lazy import ExampleCommand, LazyGroup
 COMMANDS = {
     "serve": ("aisops_core.cli.serve:serve", "Run Core: HTTP API and the door for Runners."),
     "migrate": ("aisops_core.cli.database:migrate", "Bring the database to this version's schema."),
+    "audit": ("aisops_core.cli.audit:audit", "List the audit log and check that nobody changed it."),
     "token": ("aisops_core.cli.database:token", "Create, list and revoke API and runner tokens."),
 }
 

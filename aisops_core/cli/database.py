@@ -48,7 +48,8 @@ def token() -> None:
 
 
 @asynccontextmanager
-async def _administration(data_dir: Path | None, config: Path | None) -> AsyncIterator[Administration]:
+async def opened(data_dir: Path | None, config: Path | None) -> AsyncIterator[Administration]:
+    """Open what administration works on, where Core's data is. Raises Failure when there is none."""
     settings = _settings(data_dir, config)
     if "://" not in settings.database and not settings.data_dir.is_dir():
         raise Failure(
@@ -89,7 +90,7 @@ def create(
         raise click.UsageError("Say either --name (API token) or --runner (runner token).")
 
     async def work() -> str:
-        async with _administration(data_dir, config) as administration:
+        async with opened(data_dir, config) as administration:
             if new_tenant:
                 await administration.tenants.ensure(tenant)
             if runner_id is not None:
@@ -108,7 +109,7 @@ def list_tokens(*, data_dir: Path | None, config: Path | None, tenant: str, as_j
     """List tokens: ids, holders and states, never secrets."""
 
     async def work() -> Sequence[TokenRecord]:
-        async with _administration(data_dir, config) as administration:
+        async with opened(data_dir, config) as administration:
             return await administration.tokens.list(tenant)
 
     records = asyncio.run(work())
@@ -141,7 +142,7 @@ def revoke(token_id: str, data_dir: Path | None, config: Path | None, tenant: st
     """End a token at once, by its id (the part after `aisops_api_` or `aisops_run_`)."""
 
     async def work() -> None:
-        async with _administration(data_dir, config) as administration:
+        async with opened(data_dir, config) as administration:
             await administration.tokens.revoke(tenant, token_id)
 
     asyncio.run(work())

@@ -114,7 +114,7 @@ class Parts:
         self.tenants = TenantStore(self.store, self.clock)
         self.runners = RunnerStore(self.store, self.clock)
         self.tokens = TokenStore(self.store, self.clock, pepper=b"p" * 32, random_bytes=secrets.token_bytes)
-        self.audit = AuditLog(self.store, self.clock)
+        self.audit = AuditLog(self.store)
 
     async def pass_time(self, seconds: float) -> None:
         """Let time pass in small steps, as it does for a process that looks at its clock, and be noticed."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
+from aisops_core.audit.log import append
+from aisops_core.audit.record import AuditEntry
 from aisops_core.errors import (
     AlreadyExists,
     InvalidRequest,
@@ -127,8 +130,12 @@ async def test_the_operators_labels_win_over_the_runners(parts: Parts) -> None:
 
 
 async def test_audit_chains_are_per_tenant_and_show_tampering(parts: Parts) -> None:
-    await asyncio.gather(*(parts.audit.record(TENANT, "rpc", "frame.refused", f"r{n}", {"n": n}) for n in range(30)))
-    await parts.audit.record(OTHER_TENANT, "rpc", "frame.refused", "r")
+    def recording(number: int, tenant_id: str = TENANT) -> Callable[[Connection], None]:
+        entry = AuditEntry(tenant_id, "rpc", "frame.refused", f"r{number}", {"n": number})
+        return lambda connection: append(connection, [entry], parts.clock.unix_ms())
+
+    await asyncio.gather(*(parts.store.write(recording(number)) for number in range(30)))
+    await parts.store.write(recording(0, OTHER_TENANT))
     records = await parts.audit.list(TENANT, limit=50)
     assert [record.seq for record in records] == list(range(1, 31))
     assert [record.seq for record in await parts.audit.list(OTHER_TENANT)] == [1]

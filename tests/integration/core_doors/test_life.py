@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import stat
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,22 @@ def test_without_the_key_of_its_tokens_core_does_not_start_and_draws_no_other(ho
     core.start()
     assert core.api("GET", "/whoami").status == 200
     assert core.stop() == 0
+
+
+def test_the_audit_log_is_listed_and_a_change_shows(home: Path) -> None:
+    with running_core(home) as core:
+        core.create_runner("runner-1")
+        listed = json.loads(core.administer("audit", "list", "--json").stdout)["items"]
+        assert [one["action"] for one in listed if one["subject"] == "runner-1"] == ["runner.create"]
+        assert listed[0]["seq"] == 1
+        assert "runner.create" in core.administer("audit", "list", "--after", "1").stdout
+        assert core.administer("audit", "verify").stdout == "The chain holds.\n"
+    with closing(sqlite3.connect(core.data / "core.sqlite")) as database:
+        database.execute("UPDATE audit_records SET actor = 'nobody' WHERE seq = 2")
+        database.commit()
+    broken = core.administer("audit", "verify")
+    assert broken.returncode == 1
+    assert "breaks at record 2" in broken.stderr
 
 
 MISTAKES = [
