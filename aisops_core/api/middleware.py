@@ -51,6 +51,8 @@ async def _answer(request: web.Request, handler: Handler, trace_id: str) -> web.
         problem = as_problem(error) or internal()
     except Exception as error:  # the last line of defence: nothing of it may reach the caller
         problem = as_problem(error) or internal()
+        if problem.status == 503:
+            log.warning("request put off", code=problem.code, trace_id=trace_id, route=route_of(request))
         if problem.status == 500:
             log.exception("request failed", trace_id=trace_id, method=request.method, route=route_of(request))
     return problem.response(trace_id)

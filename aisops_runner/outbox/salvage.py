@@ -19,7 +19,7 @@ from aisops_runner.outbox.database import SUSPECT_NAME
 from aisops_runner.outbox.rows import Draft
 from aisops_runner.outbox.schema import connect, create_or_check, renew_journal_id
 
-QUICK_CHECK_BYTES = 64 * 1024 * 1024
+CHECKED_BYTES = 64 * 1024 * 1024
 _SIDE_FILES = ("-wal", "-shm")
 
 _log = structlog.get_logger("aisops_runner.outbox")
@@ -75,8 +75,9 @@ def _defect(path: Path) -> str | None:
         for table in ("out", "jobs", "epochs", "counters", "meta"):
             connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608 - our own table names
         suspect = (path.parent / SUSPECT_NAME).exists()
-        if suspect or path.stat().st_size <= QUICK_CHECK_BYTES:
-            verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if suspect or path.stat().st_size <= CHECKED_BYTES:
+            # Not quick_check: it passes over damaged indexes, and the first question through one would end the Runner.
+            verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
             if verdict != "ok":
                 return verdict
         (path.parent / SUSPECT_NAME).unlink(missing_ok=True)

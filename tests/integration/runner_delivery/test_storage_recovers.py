@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - a file appears, and nobody tells
             await asyncio.sleep(0.02)
 
 
@@ -150,3 +151,22 @@ async def test_a_runner_whose_data_directory_was_removed_finishes_and_ends_with_
             async with asyncio.timeout(60):
                 await running
         await core.until(lambda: len(core.goodbyes) == 1)
+
+
+async def test_a_damaged_index_is_found_at_the_start_and_the_rows_are_saved(tmp_path: Path):
+    """SQLite's quick check calls such a file sound, and every later question through the index fails."""
+    provider = Provider()
+    await work_unheard(tmp_path, provider, 3)
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs_done'").fetchone()[0]
+    connection.close()
+    raw = bytearray((tmp_path / FILE_NAME).read_bytes())
+    end = page * size
+    raw[end - 4 : end] = bytes(4)
+    (tmp_path / FILE_NAME).write_bytes(raw)
+    async with core_end() as core, runner(tmp_path, core.port, provider=provider):
+        await core.until(all_done(core, 3))
+    assert [name for name in os.listdir(tmp_path) if name.startswith(f"{FILE_NAME}.corrupt-")]
+    assert set(provider.effects.values()) == {1}
