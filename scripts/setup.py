@@ -88,7 +88,7 @@ def ended(process: subprocess.Popen[bytes]) -> int | None:
 def install() -> None:
     """Install everything; the stamp is written last, so an interrupted run starts afresh."""
     hashed = ("--require-hashes", "-r")
-    network = "Is the package index reachable from here (HTTPS_PROXY, PIP_INDEX_URL and UV_DEFAULT_INDEX are honoured)? "
+    network = "Is the package index reachable (HTTPS_PROXY, PIP_INDEX_URL and UV_DEFAULT_INDEX are honoured)? "
     step(1, "creating .venv", sys.executable, "-m", "venv", "--clear", VENV,
          advice="On Debian or Ubuntu: apt-get install python3-venv. ")  # fmt: skip
     step(2, "installing uv (the package installer)", BIN / "python", "-m", "pip", "-q", "install", *hashed,
