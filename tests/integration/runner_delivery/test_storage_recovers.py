@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -168,5 +167,5 @@ async def test_a_damaged_index_is_found_at_the_start_and_the_rows_are_saved(tmp_
     (tmp_path / FILE_NAME).write_bytes(raw)
     async with core_end() as core, runner(tmp_path, core.port, provider=provider):
         await core.until(all_done(core, 3))
-    assert [name for name in os.listdir(tmp_path) if name.startswith(f"{FILE_NAME}.corrupt-")]
+    assert [one for one in tmp_path.iterdir() if one.name.startswith(f"{FILE_NAME}.corrupt-")]  # noqa: ASYNC240 - after the end
     assert set(provider.effects.values()) == {1}
