@@ -31,6 +31,7 @@ from aisops_core.rpc.server import RpcServer, TlsFiles
 from aisops_core.rpc.servicer import Servicer
 from aisops_core.runners.store import RunnerStore
 from aisops_core.storage.engine import Store
+from aisops_core.storage.meta import probe
 from aisops_core.tenants.principal import Principal, PrincipalKind
 
 log = structlog.get_logger("aisops_core.app")
@@ -104,6 +105,8 @@ def _rpc_tls(config: CoreConfig) -> TlsFiles | None:
 def _readiness(store: Store, rpc: RpcServer) -> Readiness:
     async def store_answers() -> str | None:
         await store.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+        if store.failing:  # a full disk reads well; writing a little tells when it is over
+            await store.write(probe)
         return None
 
     async def rpc_listens() -> str | None:
@@ -135,6 +138,9 @@ async def build(
         administration = await stack.enter_async_context(administer(config, clock=clock, random_bytes=random_bytes))
         store, tokens = administration.store, administration.tokens
         token, token_path = await _first_token(administration, config)
+        runners = RunnerStore(store, clock)
+        if store.embedded:
+            await runners.forget_connections()
 
         dispatcher = Dispatcher(
             store,
@@ -165,7 +171,7 @@ async def build(
             },
             figures.refresh,
         )
-        endpoints = (jobs, RunnerEndpoints(RunnerStore(store, clock), tokens))
+        endpoints = (jobs, RunnerEndpoints(runners, tokens))
         app = build_application(
             endpoints, _authenticator(tokens, "api"), readiness, metrics, version=version, tls=config.tls
         )

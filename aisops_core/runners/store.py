@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from aisops_core.audit.log import append
 from aisops_core.audit.record import AuditEntry
@@ -20,6 +20,7 @@ from aisops_protocol.limits import LABEL_BYTES, LABELS
 from aisops_protocol.messages import EffectClass, QueueStats
 
 LOST_MS: Final = 45_000
+_FORGET_CONNECTIONS: Final = update(runners).where(runners.c.connected).values(connected=False)
 """A Runner not heard of for so long counts as gone, whatever its row says."""
 
 
@@ -83,6 +84,14 @@ class RunnerStore:
 
         await self._store.write(unit)
         return RunnerRecord(tenant_id, runner_id, kept, now_ms)
+
+    async def forget_connections(self) -> None:
+        """No Runner is connected: for the start of the one process that serves this database.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        await self._store.write(lambda connection: connection.execute(_FORGET_CONNECTIONS).rowcount)
 
     async def list(self, tenant_id: str) -> Sequence[RunnerRecord]:
         """The tenant's Runners by name, with what each offers.

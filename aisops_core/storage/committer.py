@@ -58,6 +58,8 @@ class GroupCommitter:
         self._closed = False
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
+        self.failing = False
+        """True from a group that the database did not take until the next one that it did."""
 
     def start(self) -> None:
         """Connect and start the thread.
@@ -119,8 +121,9 @@ class GroupCommitter:
         try:
             if not self._attempt(group, isolated=False):
                 self._attempt(group, isolated=True)
+            self.failing = False
         except Exception as error:  # noqa: BLE001 - the thread outlives every failure; callers get the error
-            failure = self._typed(error)
+            failure, self.failing = self._typed(error), True
             for unit in group:
                 unit.error = failure
             self._disconnect()

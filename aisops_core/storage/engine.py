@@ -174,6 +174,16 @@ class Store:
             raise StorageUnavailable("The store is closed.")
         return self._committer.submit(unit)
 
+    @property
+    def embedded(self) -> bool:
+        """True for SQLite, which one process at a time serves."""
+        return make_url(self._url).get_backend_name() == "sqlite"
+
+    @property
+    def failing(self) -> bool:
+        """True while the last group of writes could not be committed."""
+        return self._committer is not None and self._committer.failing
+
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query against committed data, in a reader thread.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from aisops_core.storage.schema import meta
 
 CORE_EPOCH: Final = "core_epoch"
 EPOCH_BYTES: Final = 16
+PROBE: Final = "probe"
 
 
 def ensure_core_epoch(connection: Connection, random_bytes: Callable[[int], bytes]) -> bytes:
@@ -21,3 +22,9 @@ def ensure_core_epoch(connection: Connection, random_bytes: Callable[[int], byte
     epoch = random_bytes(EPOCH_BYTES)
     connection.execute(insert(meta).values(key=CORE_EPOCH, value=epoch))
     return epoch
+
+
+def probe(connection: Connection) -> None:
+    """Write a little, to learn whether the database takes writes (again)."""
+    connection.execute(delete(meta).where(meta.c.key == PROBE))
+    connection.execute(insert(meta).values(key=PROBE, value=bytes(1)))

@@ -227,3 +227,13 @@ async def test_the_core_epoch_is_part_of_the_database(parts: Parts, runner: Scri
         runner.parts = restored
         await runner.connect()
     assert runner.core_epoch == b"r" * 16
+
+
+async def test_a_core_that_starts_anew_knows_no_runner_as_connected(parts: Parts, runner: ScriptedRunner) -> None:
+    """After a kill -9 the rows still say connected; the next process of an embedded database knows better."""
+    await runner.connect()
+    assert (await parts.runners.get(TENANT, runner.principal.subject_id)).connected
+
+    await parts.runners.forget_connections()
+
+    assert not (await parts.runners.get(TENANT, runner.principal.subject_id)).connected
