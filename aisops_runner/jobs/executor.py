@@ -1,4 +1,4 @@
-"""Runs the jobs: joins the execution machine with the journal, the outbox and the plugin host.
+"""Runs the jobs: joins the execution machine with the disk (`storing`) and with the plugin host (`calls`).
 
 One loop stores what the machine wants stored, as many commands as have gathered in one commit; the only task per job is
 the call itself. It holds no rule.
@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Container, Coroutine, Iterable
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Container, Iterable
 
 import structlog
 
 from aisops_protocol.messages import HeldJob, Job, JobCancel
-from aisops_runner.adapters.calls import Call, CallError, JobLog, Outcome
-from aisops_runner.backoff import full_jitter_s
+from aisops_runner.adapters.calls import JobLog, Outcome
 from aisops_runner.clock import Clock
-from aisops_runner.errors import StorageFailed
-from aisops_runner.jobs import journal, recorder
+from aisops_runner.jobs.calls import Calls, Host
 from aisops_runner.jobs.commands import Accept, Command, Finish, Invoke, Resend, Start, Stop, Stored, Warm
 from aisops_runner.jobs.execution import Executions
 from aisops_runner.jobs.stages import Intake, Stage
+from aisops_runner.jobs.storing import Storing
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.outbox.queue import Pressure
-from aisops_runner.outbox.rows import Draft
 
-LOG_LINES_WAITING = 10_000
 RETAIN_EVERY_S = 60.0
-CUT_OFF_S = 5.0
-STORE_RETRY_S = 5.0  # a full disk may have room again at any moment, and Core waits for what is held
 
 _INTAKE = {
     Pressure.NORMAL: Intake.OPEN,
@@ -39,26 +32,6 @@ _INTAKE = {
 }
 
 _log = structlog.get_logger("aisops_runner.jobs")
-
-
-class Host(Protocol):
-    """What runs calls: `adapters.host.PluginHost` in the product."""
-
-    def invoke(self, call: Call) -> Coroutine[Any, Any, Outcome]:
-        """Run one call; raises nothing but CancelledError."""
-        ...
-
-    def cancel(self, job_id: str) -> None:
-        """Ask a running call to stop."""
-        ...
-
-    def ready(self, capability: str) -> bool:
-        """Whether a call would leave at once."""
-        ...
-
-    def prepare(self, capability: str) -> Coroutine[Any, Any, None]:
-        """Get ready for calls; raises nothing but CancelledError."""
-        ...
 
 
 class Executor:
@@ -88,22 +61,15 @@ class Executor:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._outbox = outbox
-        self._host = host
         self._offered = offered
-        self._tenant_id = tenant_id
-        self._runner_id = runner_id
         self._clock = clock
-        self._draw = draw
         self._machine = Executions(slots, draw, host.ready)
-        outbox.on_loss(journal.resend_lost)
-        self._waiting: list[Stored] = []
-        self._logs: list[Draft] = []
-        self._logs_lost = 0
-        self._storing = False
+        self._storing = Storing(outbox, clock=clock, draw=draw)
+        self._calls = Calls(
+            host, tenant_id=tenant_id, runner_id=runner_id, on_ended=self._ended, on_warmed=self._warmed
+        )
         self._wake = asyncio.Event()
         self._quiet = asyncio.Condition()
-        self._calls: dict[str, asyncio.Task[Outcome]] = {}
-        self._warming: set[asyncio.Task[None]] = set()
 
     # --- from Core ----------------------------------------------------------------------------------------------------
 
@@ -126,22 +92,13 @@ class Executor:
         Raises:
             StorageFailed: The journal cannot be read or the outbox written.
         """
-        ended_at = 0
-        while True:
-            ended_at = await self._outbox.transact(partial(journal.resend_since, after_ordinal=ended_at))
-            if not ended_at:
-                return
+        await self._storing.resend_all()
 
     # --- from the sidecars --------------------------------------------------------------------------------------------
 
     def log(self, line: JobLog) -> None:
         """A log line, to be stored with the next commit; lines beyond a bound are counted, not kept."""
-        if len(self._logs) >= LOG_LINES_WAITING:
-            self._logs_lost += 1
-            return
-        made = recorder.log_draft(line)
-        if made is not None:
-            self._logs.append(made)
+        if self._storing.log(line):
             self._wake.set()
 
     # --- questions ----------------------------------------------------------------------------------------------------
@@ -152,8 +109,7 @@ class Executor:
         Raises:
             StorageFailed: The journal cannot be read.
         """
-        acked = self._outbox.acked_seq
-        return await self._outbox.database.read(lambda connection: journal.held(connection, acked))
+        return await self._storing.held_jobs()
 
     def leases(self) -> tuple[bytes, ...]:
         """Leases to renew."""
@@ -180,7 +136,7 @@ class Executor:
             "held": len(self._machine.unfinished()),
             "paused": self._machine.count(Stage.PAUSED),
             "free_slots": self.free_slots,
-            "log_lines_lost": self._logs_lost,
+            "log_lines_lost": self._storing.log_lines_lost,
         }
 
     # --- the loop -----------------------------------------------------------------------------------------------------
@@ -191,14 +147,7 @@ class Executor:
         Raises:
             StorageFailed: The journal cannot be read, or results that a damaged file has lost cannot be stored again.
         """
-        acked = self._outbox.acked_seq
-        if spoiled := await self._outbox.transact(lambda work: journal.weed(work, acked)):
-            _log.error("damaged rows of the journal were set aside", jobs=spoiled)
-        if self._outbox.salvaged:
-            await self.resend_all()
-        held = await self._outbox.database.read(journal.unfinished)
-        if held:
-            _log.info("jobs of the last run are taken up", jobs=len(held))
+        held = await self._storing.restore()
         self._apply(self._machine.restore(held, self._clock.monotonic()))
 
     async def run(self) -> None:
@@ -208,10 +157,10 @@ class Executor:
             now = self._clock.monotonic()
             self._machine.intake = _INTAKE[self._outbox.pressure()]
             self._apply(self._machine.tick(now))
-            if self._waiting or self._logs:
+            if self._storing.waiting:
                 await self._store()
             elif now - retained_at >= RETAIN_EVERY_S:
-                await self._retain(int(now - retained_at))
+                await self._storing.retain(int(now - retained_at))
                 retained_at = now
             else:
                 await self._rest(retained_at + RETAIN_EVERY_S)
@@ -219,7 +168,7 @@ class Executor:
     async def settle(self) -> None:
         """Wait until everything received so far is on the disk (or known as refused)."""
         async with self._quiet:
-            await self._quiet.wait_for(lambda: not self._waiting and not self._storing)
+            await self._quiet.wait_for(lambda: self._storing.settled)
 
     async def drain(self, timeout_s: float) -> tuple[str, ...]:
         """Take no new job, let the held ones end, and cut off what has not ended in time.
@@ -233,16 +182,12 @@ class Executor:
         self._machine.drain()
         try:
             async with asyncio.timeout(timeout_s), self._quiet:
-                await self._quiet.wait_for(lambda: not self._machine.unfinished() and not self._storing)
+                await self._quiet.wait_for(lambda: not self._machine.unfinished() and not self._storing.committing)
         except TimeoutError:
             _log.warning("jobs are cut off", jobs=len(self._machine.unfinished()))
         left = self._machine.unfinished()
         self._apply(self._machine.shut())
-        under_way = [*self._calls.values(), *self._warming]
-        for task in self._warming:
-            task.cancel()
-        if under_way:
-            await asyncio.wait(under_way, timeout=CUT_OFF_S)
+        await self._calls.finish()
         await self.settle()
         return left
 
@@ -257,21 +202,7 @@ class Executor:
             return
 
     async def _store(self) -> None:
-        """One commit for everything that has gathered; tried again until the disk takes it."""
-        commands, self._waiting = self._waiting, []
-        logs, self._logs = self._logs, []
-        self._storing = True
-        batch = recorder.prepare(commands, logs, self._clock.unix_ms())
-        failures = 0
-        while True:
-            try:
-                done_before = await self._outbox.transact(lambda work: recorder.record(work, batch))
-                break
-            except StorageFailed as error:
-                _log.error("jobs cannot be stored; trying again", error=str(error), commands=len(commands))
-                await asyncio.sleep(full_jitter_s(failures, self._draw(), cap_s=STORE_RETRY_S, floor_s=0.1))
-                failures += 1
-        self._storing = False
+        commands, done_before = await self._storing.commit()
         self._report(commands, done_before)
         async with self._quiet:
             self._quiet.notify_all()
@@ -287,73 +218,22 @@ class Executor:
             elif isinstance(command, Finish):
                 self._apply(self._machine.finished(command.job_id, now))
 
-    async def _retain(self, ran_s: int) -> None:
-        acked = self._outbox.acked_seq
-        try:
-            await self._outbox.transact(lambda work: journal.retain(work, acked, ran_s))
-        except StorageFailed as error:
-            _log.warning("the journal could not be shortened", error=str(error))
-
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def _apply(self, commands: Iterable[Command]) -> None:
         for command in commands:
             if isinstance(command, Invoke):
-                self._invoke(command)
+                self._calls.invoke(command)
             elif isinstance(command, Warm):
-                self._warm(command)
+                self._calls.warm(command)
             elif isinstance(command, Stop):
-                self._stop(command)
+                self._calls.stop(command)
             else:
-                self._waiting.append(command)
+                self._storing.add(command)
         self._wake.set()
 
-    def _stop(self, command: Stop) -> None:
-        if command.kill:
-            task = self._calls.get(command.job_id)
-            if task is not None:
-                task.cancel()
-        else:
-            self._host.cancel(command.job_id)
-
-    def _warm(self, command: Warm) -> None:
-        task = asyncio.create_task(self._host.prepare(command.capability), name=f"warm {command.capability}")
-        self._warming.add(task)
-        task.add_done_callback(partial(self._warmed, command.job_id))
-
-    def _warmed(self, job_id: str, task: asyncio.Task[None]) -> None:
-        self._warming.discard(task)
+    def _warmed(self, job_id: str) -> None:
         self._apply(self._machine.warmed(job_id))
 
-    def _invoke(self, command: Invoke) -> None:
-        job = command.job
-        call = Call(
-            job_id=job.job_id,
-            tenant_id=self._tenant_id,
-            runner_id=self._runner_id,
-            attempt=command.attempt,
-            capability=job.capability,
-            input=job.input,
-            effect_key=job.effect_key or job.job_id,
-            timeout_s=command.timeout_s,
-            execution_id=job.execution_id,
-            step_id=job.step_id,
-            traceparent=dict(job.trace_context).get("traceparent", ""),
-        )
-        task = asyncio.create_task(self._host.invoke(call), name=f"call {job.job_id}")
-        self._calls[job.job_id] = task
-        task.add_done_callback(partial(self._ended, job.job_id))
-
-    def _ended(self, job_id: str, task: asyncio.Task[Outcome]) -> None:
-        """A callback and not the end of a coroutine: a task cancelled before its first step never runs its body."""
-        self._calls.pop(job_id, None)
-        outcome: Outcome | None = None
-        if not task.cancelled():
-            error = task.exception()
-            outcome = task.result() if error is None else _broken_host(error)
+    def _ended(self, job_id: str, outcome: Outcome | None) -> None:
         self._apply(self._machine.ended(job_id, outcome, self._clock.monotonic()))
-
-
-def _broken_host(error: BaseException) -> Outcome:
-    _log.error("the plugin host failed", error=repr(error))
-    return Outcome(ok=False, error=CallError("host_failed", "the Runner failed while it made the call", ambiguous=True))

@@ -114,7 +114,7 @@ async def runner(
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        for call in list(executor._calls.values()):
+        for call in executor._calls.under_way():
             call.cancel()
         await outbox.close()
         assert all(isinstance(one, (asyncio.CancelledError, type(None), RefusedForGood)) for one in results), results
