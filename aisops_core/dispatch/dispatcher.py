@@ -1,11 +1,9 @@
-"""The dispatcher: what the doors call. Joins rules, store, sessions and pump; holds no rule of its own."""
+"""The dispatcher: what the doors call. Joins submissions, queries, sessions and pump; holds no rule of its own."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from aisops_core.audit.log import append
@@ -14,6 +12,7 @@ from aisops_core.clock import Clock
 from aisops_core.dispatch import admission, upkeep
 from aisops_core.dispatch import job as machine
 from aisops_core.dispatch import store as job_store
+from aisops_core.dispatch.answers import Answers
 from aisops_core.dispatch.catalog import Catalog
 from aisops_core.dispatch.inputs import InputSchemas
 from aisops_core.dispatch.job import JobRecord
@@ -22,16 +21,12 @@ from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.pump import Pump, Timekeeper
 from aisops_core.dispatch.reception import Reception
 from aisops_core.dispatch.records import JobFilter, LogLine, OpenedSession, Page, SessionRef, SubmitJob, TimelineEntry
+from aisops_core.dispatch.submissions import Submissions
 from aisops_core.dispatch.switchboard import Switchboard
-from aisops_core.errors import InputInvalid, UnknownCapability
 from aisops_core.storage.engine import Store
-from aisops_core.storage.gather import Gather
 from aisops_core.storage.meta import ensure_core_epoch
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.messages import Heartbeat, Hello, JobCancel, RunnerEnvelope
-
-LARGE_INPUT_BYTES = 64 * 1024
-"""Inputs above this are parsed and checked off the event loop."""
 
 
 class Dispatcher:
@@ -59,20 +54,25 @@ class Dispatcher:
         self._store, self._clock, self._random_bytes = store, clock, random_bytes
         self._terms = terms or LeaseTerms()
         self._board = Switchboard()
-        self._catalog = Catalog(store, clock)
-        self._schemas = InputSchemas()
-        self._ids = admission.JobIds(clock, random_bytes)
         self._pump = Pump(store, self._board, clock, self._terms, random_bytes)
-        self._admission: Gather[admission.Submission, admission.Admitted] = Gather(self._admit)
-        self._reading: Gather[tuple[str, str], JobRecord] = Gather(
-            lambda wanted: store.read(lambda connection: job_store.get_many(connection, wanted))
+        self._answers = Answers(store, self._board.waiters)
+        catalog, schemas = Catalog(store, clock), InputSchemas()
+        self._submissions = Submissions(
+            store,
+            clock,
+            self._board,
+            catalog,
+            schemas,
+            pump=self._pump,
+            answers=self._answers,
+            random_bytes=random_bytes,
         )
         self._reception = Reception(
             store,
             clock,
             self._board,
-            self._catalog,
-            self._schemas,
+            catalog,
+            schemas,
             terms=self._terms,
             random_bytes=random_bytes,
             replica=replica,
@@ -117,94 +117,16 @@ class Dispatcher:
     async def submit(
         self, principal: Principal, request: SubmitJob, idempotency_key: str | None = None, wait_s: float = 0.0
     ) -> tuple[JobRecord, bool]:
-        """Store one job, and wait for its end when asked.
-
-        Args:
-            principal: Who submits.
-            request: What.
-            idempotency_key: Makes a repeated request find the first one's job.
-            wait_s: So long the answer may wait for the job's end, seconds.
-
-        Returns:
-            The job as it is then and True; or the job an earlier request of the same key and content made, and False.
-
-        Raises:
-            Forbidden: The principal may not submit.
-            InvalidRequest: A field is malformed.
-            InputTooLarge: The input is above 1 MiB.
-            UnknownCapability: No Runner of the tenant has ever offered it.
-            InputInvalid: The input is not JSON or breaks the capability's schema.
-            IdempotencyMismatch: The key made a different job.
-            StorageUnavailable: The database could not serve.
-        """
-        admission.check_role(principal)
-        admission.check_request(request, idempotency_key)
-        try:
-            capability = await self._catalog.find(principal.tenant_id, request)
-            check = partial(self._schemas.check, capability.schema_digest, capability.input_schema, request.input)
-            if len(request.input) > LARGE_INPUT_BYTES:
-                await asyncio.to_thread(check)
-            else:
-                check()
-        except (UnknownCapability, InputInvalid):
-            # The Runner or its schema may have changed since the first request of this key was taken.
-            earlier = await self._earlier(principal.tenant_id, request, idempotency_key)
-            if earlier is None:
-                raise
-            return await self.wait(principal.tenant_id, earlier.job_id, wait_s), False
-        entry = admission.submission(
-            principal,
-            request,
-            capability,
-            job_id=self._ids.mint(),
-            idempotency_key=idempotency_key,
-            now_ms=self._clock.unix_ms(),
-        )
-        return await self._submitted(entry, wait_s)
-
-    async def _submitted(self, entry: admission.Submission, wait_s: float) -> tuple[JobRecord, bool]:
-        """Store a submission. Whoever waits is registered before, so that no end is missed and nothing read again."""
-        tenant_id, job_id = entry.record.tenant_id, entry.record.job_id
-        future = self._board.waiters.add(tenant_id, job_id) if wait_s > 0 else None
-        try:
-            job, created = await self._admission.add(entry)
-            if future is None:
-                return job, created
-            if created:
-                return await self._ended(job, future, wait_s), True
-        finally:
-            if future is not None:
-                self._board.waiters.discard(tenant_id, job_id, future)
-        return await self.wait(tenant_id, job.job_id, wait_s), False
-
-    async def _admit(self, batch: Sequence[admission.Submission]) -> Sequence[admission.Admitted | Exception]:
-        """Store a batch, with the claim that may give it out right behind it: both cost one fsync."""
-        now_ms = self._clock.unix_ms()
-        stored = self._store.begin(lambda connection: admission.admit(connection, batch, now_ms))
-        self._board.queued([entry.record for entry in batch])
-        self._pump.claim_along()
-        return await stored
-
-    async def _earlier(self, tenant_id: str, request: SubmitJob, idempotency_key: str | None) -> JobRecord | None:
-        if idempotency_key is None:
-            return None
-        key = idempotency_key
-        found = await self._store.read(lambda c: job_store.by_idempotency_key(c, tenant_id, [key]))
-        if key not in found:
-            return None
-        answer = admission.repeated(found[key], admission.digest(request))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer[0]
+        """Store one job, and wait for its end when asked; see `Submissions.submit`."""
+        return await self._submissions.submit(principal, request, idempotency_key, wait_s)
 
     async def get(self, tenant_id: str, job_id: str) -> JobRecord:
-        """One job, whole.
+        """One job, whole; see `Answers.get`."""
+        return await self._answers.get(tenant_id, job_id)
 
-        Raises:
-            JobNotFound: This tenant has no such job.
-            StorageUnavailable: The database could not serve.
-        """
-        return await self._reading.add((tenant_id, job_id))
+    async def wait(self, tenant_id: str, job_id: str, timeout_s: float) -> JobRecord:
+        """The job once it has ended, or as it is when the time (seconds) is over; see `Answers.wait`."""
+        return await self._answers.wait(tenant_id, job_id, timeout_s)
 
     async def list(
         self, tenant_id: str, wanted: JobFilter, cursor: str | None = None, limit: int = 50
@@ -266,32 +188,6 @@ class Dispatcher:
             if session is not None:
                 session.outlet.send(JobCancel(job_id, job.lease_id))
         return job
-
-    async def wait(self, tenant_id: str, job_id: str, timeout_s: float) -> JobRecord:
-        """The job once it has ended, or as it is when the time (seconds) is over.
-
-        Raises:
-            JobNotFound: This tenant has no such job.
-            StorageUnavailable: The database could not serve.
-        """
-        if timeout_s <= 0:
-            return await self.get(tenant_id, job_id)
-        future = self._board.waiters.add(tenant_id, job_id)
-        try:
-            return await self._ended(await self.get(tenant_id, job_id), future, timeout_s)
-        finally:
-            self._board.waiters.discard(tenant_id, job_id, future)
-
-    async def _ended(self, job: JobRecord, future: asyncio.Future[JobRecord | None], timeout_s: float) -> JobRecord:
-        """The job's last record; or, when time is over or nobody waits any more, the job as it is."""
-        if job.terminal:
-            return job
-        try:
-            async with asyncio.timeout(timeout_s):
-                last = await future
-        except TimeoutError:
-            last = None
-        return await self.get(job.tenant_id, job.job_id) if last is None else replace(last, input=job.input)
 
     def release(self) -> None:
         """Answer everybody who waits for a job with the job as it is, now and from now on: this process stops."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from itertools import chain
 
 import structlog
 
 from aisops_core.clock import Clock
 from aisops_core.dispatch.records import OpenedSession, SessionRef
 from aisops_core.errors import Unavailable
+from aisops_core.rpc.backlog import Backlog
 from aisops_core.rpc.ending import GONE, ORDERLY, SHUTDOWN, STUCK, Ending, ending, from_error, unexpected
 from aisops_core.rpc.ports import PeerGone, Read, Sessions, Write
 from aisops_core.tenants.principal import Principal
@@ -38,8 +38,6 @@ log = structlog.get_logger("aisops_core.rpc")
 
 WRITE_TIMEOUT_S = 30.0
 NAP_S = 5.0
-HELD_BYTES = 8 * 1024 * 1024
-"""Delivered and not yet handed to the dispatcher: above this the stream is not read, whatever window was given."""
 RECHECK_S = 2.0  # a revoked credential is believed this long at most; each look is one indexed read
 
 UNANSWERED_FRAMES = 16
@@ -65,15 +63,11 @@ class Stream:
         self._opening: asyncio.Future[OpenedSession] | None = None
         self._ref: SessionRef | None = None
         self._early: list[CoreBody] = []
-        self._backlog: list[Delivered] = []
-        self._held_bytes = 0
+        self._backlog = Backlog()
         self._heartbeat: Heartbeat | None = None
-        self._finished_reading = False
         self._ending: Ending | None = None
-        self._to_write, self._to_commit, self._to_beat = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._unanswered = 0
-        self._room, self._answered = asyncio.Event(), asyncio.Event()
-        self._room.set()
+        self._to_write, self._to_beat = asyncio.Event(), asyncio.Event()
+        self._unanswered, self._answered = 0, asyncio.Event()
         self._answered.set()
 
     # --- the Outlet -----------------------------------------------------------------------------------------------
@@ -155,32 +149,23 @@ class Stream:
             if self._unanswered > UNANSWERED_FRAMES:
                 self._answered.clear()
                 await self._answered.wait()
-            if self._backlog:
-                self._held_bytes += len(data)
-                if self._held_bytes > HELD_BYTES:
-                    self._room.clear()
-                    await self._room.wait()
-        self._finish_reading()
+            await self._backlog.hold(len(data))
+        self._backlog.finish()
 
     async def _handle(self, events: Sequence[object]) -> None:
         for event in events:
             match event:
                 case Delivered():
-                    self._backlog.append(event)
-                    self._to_commit.set()
+                    self._backlog.add(event)
                 case HeartbeatReceived():
                     self._heartbeat = event.heartbeat
                     self._to_beat.set()
                 case HelloReceived():
                     await self._welcome(event.hello)
                 case GoodbyeReceived():
-                    self._finish_reading()
+                    self._backlog.finish()
                 case _:
                     log.debug("event not used", kind=type(event).__name__)
-
-    def _finish_reading(self) -> None:
-        self._finished_reading = True
-        self._to_commit.set()
 
     async def _welcome(self, hello: Hello) -> None:
         self._opening = asyncio.ensure_future(self._sessions.open_session(self._principal, hello, self))
@@ -195,29 +180,13 @@ class Stream:
             self.send(*early)
 
     async def _commit_all(self) -> None:
-        while True:
-            await self._to_commit.wait()
-            self._to_commit.clear()
-            while self._backlog:
-                await self._commit(self._take_backlog())
-            if self._finished_reading:
-                self._end(ORDERLY)
-                return
-
-    def _take_backlog(self) -> list[Delivered]:
-        batch, self._backlog = self._backlog, []
-        self._held_bytes = 0
-        self._room.set()
-        return batch
-
-    async def _commit(self, batch: Sequence[Delivered]) -> None:
-        if self._ref is None:
-            return
-        last = batch[-1]
-        envelopes = list(chain.from_iterable(part.envelopes for part in batch))
-        await self._sessions.deliver(self._ref, last.queue_epoch, envelopes, last.upto_seq)
-        self._session.committed(last.upto_seq)
-        self._to_write.set()
+        while (batch := await self._backlog.take()) is not None:
+            if self._ref is None:
+                continue
+            await self._sessions.deliver(self._ref, batch.queue_epoch, batch.envelopes, batch.upto_seq)
+            self._session.committed(batch.upto_seq)
+            self._to_write.set()
+        self._end(ORDERLY)
 
     async def _beat_all(self) -> None:
         while True:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from aisops_core.errors import Fenced, SessionRefused, StorageUnavailable, Unauthenticated
+from aisops_core.rpc import backlog as backlog_module
 from aisops_core.rpc import stream as stream_module
 from aisops_core.rpc.ports import PeerGone
 from aisops_protocol.messages import (
@@ -201,7 +202,7 @@ async def test_a_token_revoked_meanwhile_ends_the_stream(
 async def test_a_runner_that_ignores_its_window_is_not_read_further(
     link: Link, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "HELD_BYTES", 100)
+    monkeypatch.setattr(backlog_module, "HELD_BYTES", 100)
     await link.greet()
     dispatcher.gate.clear()
     for seq in range(1, 20):
