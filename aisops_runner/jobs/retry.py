@@ -14,6 +14,8 @@ FIRST_S = 0.5
 CAP_S = 30.0
 TIMEOUT_CODE = "timeout"
 CANCELLED_CODE = "cancelled"
+UNTAKEABLE_CODES = frozenset({"invalid_result", "result_too_large"})
+"""The plugin ran and its answer breaks the contract: another call would have the same answer refused again."""
 
 
 class StopReason(Enum):
@@ -76,7 +78,7 @@ def judge(
         return _timed_out(error, unknown=unknown)
     if unknown:
         return Ended(ResultStatus.UNCERTAIN, error)
-    if not (error.retryable or error.ambiguous) or calls >= MAX_CALLS:
+    if not _worth_another(error) or calls >= MAX_CALLS:
         return Ended(ResultStatus.FAILED, error)
     delay_s = max(error.retry_after_s, full_jitter_s(calls - 1, draw, first_s=FIRST_S, cap_s=CAP_S))
     if delay_s >= remaining_s:
@@ -109,6 +111,10 @@ def wait_expired() -> Ended:
     return Ended(
         ResultStatus.TIMED_OUT, CallError(TIMEOUT_CODE, "the job's time ran out before it could be called again")
     )
+
+
+def _worth_another(error: CallError) -> bool:
+    return (error.retryable or error.ambiguous) and error.code not in UNTAKEABLE_CODES
 
 
 def _error_of(outcome: Outcome | None, stop: StopReason | None) -> CallError:

@@ -53,6 +53,14 @@ def test_an_ambiguous_failure_is_called_again_only_when_that_does_no_harm():
     assert rule(failed(ambiguous=True), effect=EffectClass.UNSPECIFIED).status is ResultStatus.UNCERTAIN
 
 
+@pytest.mark.parametrize("code", ["invalid_result", "result_too_large"])
+def test_an_answer_that_can_never_be_taken_is_not_asked_for_again(code):
+    error = CallError(code, "the plugin ran; its answer is refused", ambiguous=True, retryable=True)
+
+    assert rule(Outcome(ok=False, error=error), effect=IDEMPOTENT) == Ended(ResultStatus.FAILED, error)
+    assert rule(Outcome(ok=False, error=error), effect=ONCE) == Ended(ResultStatus.UNCERTAIN, error)
+
+
 @pytest.mark.parametrize(
     ("outcome", "effect", "status"),
     [
