@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aisops_protocol.limits import FRAME_BYTES, PROTOCOL_MAX, PROTOCOL_MIN
 from aisops_protocol.messages import Capability, HeldJob, Hello
-from aisops_runner.outbox.outbox import Inventory
+from aisops_runner.outbox.greeting import Inventory
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

@@ -199,7 +199,7 @@ async def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_stored_and_it_
     assert bodies(await drain(outbox)) == stored
 
     outbox.ack(outbox.last_seq)
-    await outbox._keep_up()
+    await outbox._upkeep.run()
     await outbox.put(event(1000))
     assert bodies(await drain(outbox)) == [event(1000)]
     await outbox.close()

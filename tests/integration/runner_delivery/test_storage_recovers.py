@@ -131,7 +131,7 @@ async def test_a_handle_that_could_not_be_opened_again_at_once_is_opened_later(
 
 async def test_the_reserve_is_taken_again_once_the_disk_has_room(tmp_path: Path):
     outbox = await Outbox.open(tmp_path)
-    outbox._ballast.release()
+    outbox._upkeep._ballast.release()
     assert not (tmp_path / BALLAST_NAME).exists()
     await outbox.put(event(1))
     await until((tmp_path / BALLAST_NAME).exists)

@@ -1,0 +1,52 @@
+"""What a Hello says about the lane, and what a Welcome leaves on record in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from aisops_protocol.messages import EpochStart, QueueStats
+from aisops_runner.outbox import schema, store
+from aisops_runner.outbox.opening import openings_of
+from aisops_runner.outbox.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a Hello says about the lane (see `messages.Hello`)."""
+
+    queue_epoch: bytes
+    epoch_start_seq: int
+    next_seq: int
+    oldest_unacked_seq: int
+    previous_epochs: tuple[EpochStart, ...]
+    journal_id: bytes
+    last_core_epoch: bytes
+    stats: QueueStats
+
+
+def take_inventory(connection: sqlite3.Connection, epoch: bytes, acked_seq: int) -> Inventory:
+    """Read what the next Hello says.
+
+    Args:
+        connection: The outbox file.
+        epoch: The opening under way.
+        acked_seq: Last number acknowledged; its rows may still be stored.
+    """
+    openings = openings_of(connection)
+    return Inventory(
+        queue_epoch=epoch,
+        epoch_start_seq=openings[-1].start_seq,
+        next_seq=store.next_seq(connection),
+        oldest_unacked_seq=max(acked_seq + 1, store.oldest(connection)),
+        previous_epochs=tuple(EpochStart(one.epoch, one.start_seq) for one in openings[:-1]),
+        journal_id=schema.get_meta(connection, "journal_id"),
+        last_core_epoch=schema.get_meta(connection, "core_epoch"),
+        stats=store.stats(connection),
+    )
+
+
+def note_welcome(transaction: Transaction, epoch: bytes, core_epoch: bytes) -> None:
+    """Put on record that Core knows the opening `epoch`, and Core's own epoch."""
+    transaction.connection.execute("UPDATE epochs SET welcomed = 1 WHERE epoch = ?", (epoch,))
+    schema.set_meta(transaction.connection, "core_epoch", core_epoch)
