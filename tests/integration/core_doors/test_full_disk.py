@@ -24,9 +24,7 @@ def test_readiness_follows_what_the_disk_takes(tmp_path: Path) -> None:
         names = (f"runner-{uuid.uuid4().hex}" for _ in range(1000))
         answer = until(
             lambda: (
-                found
-                if (found := core.api("POST", "/runners", {"runner_id": next(names)})).status == 503
-                else None
+                found if (found := core.api("POST", "/runners", {"runner_id": next(names)})).status == 503 else None
             ),
             "a write that is refused",
         )
