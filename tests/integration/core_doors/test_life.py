@@ -67,7 +67,9 @@ def test_a_waiting_caller_is_answered_when_core_stops(home: Path) -> None:
         assert core.stop() == 0
         out, err = waiting.communicate(timeout=30)
         assert waiting.returncode == 1
-        assert "connection refused" in json.loads(err)["detail"]
+        # The caller asks again at once: it meets a door that is closing, or one that is closed.
+        detail = json.loads(err)["detail"]
+        assert "connection refused" in detail or "Connection reset" in detail or "closed" in detail
         assert out == ""
 
 
