@@ -23,7 +23,7 @@ from aisops_core.rpc.ports import PeerGone, Read, Sessions, Write
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.codec import decode_runner_frame, encode_core_frame
 from aisops_protocol.errors import LocalProtocolError
-from aisops_protocol.messages import CoreBody, Drain, Heartbeat, Hello
+from aisops_protocol.messages import CoreBody, CoreFrame, Drain, Heartbeat, Hello
 from aisops_protocol.session import (
     CoreSession,
     Delivered,
@@ -37,6 +37,8 @@ from aisops_protocol.session import (
 log = structlog.get_logger("aisops_core.rpc")
 
 WRITE_TIMEOUT_S = 30.0
+ACK_DELAY_S = 0.02
+ACK_MESSAGES = 64
 NAP_S = 5.0
 RECHECK_S = 2.0  # a revoked credential is believed this long at most; each look is one indexed read
 
@@ -67,6 +69,8 @@ class Stream:
         self._heartbeat: Heartbeat | None = None
         self._ending: Ending | None = None
         self._to_write, self._to_beat = asyncio.Event(), asyncio.Event()
+        self._unacknowledged = 0
+        self._ack_timer: asyncio.TimerHandle | None = None
         self._unanswered, self._answered = 0, asyncio.Event()
         self._answered.set()
 
@@ -185,8 +189,23 @@ class Stream:
                 continue
             await self._sessions.deliver(self._ref, batch.queue_epoch, batch.envelopes, batch.upto_seq)
             self._session.committed(batch.upto_seq)
-            self._to_write.set()
+            self._acknowledge_soon(len(batch.envelopes))
         self._end(ORDERLY)
+
+    def _acknowledge_soon(self, messages: int) -> None:
+        """Nobody waits for an acknowledgement: it goes with the next frame, or alone when enough or old enough."""
+        self._unacknowledged += messages
+        if self._unacknowledged >= ACK_MESSAGES:
+            self._to_write.set()
+        elif self._ack_timer is None:
+            self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY_S, self._to_write.set)
+
+    def _take_frames(self) -> Sequence[CoreFrame]:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+        self._unacknowledged = 0
+        return self._session.frames() if self._ending is not GONE else ()
 
     async def _beat_all(self) -> None:
         while True:
@@ -223,7 +242,7 @@ class Stream:
     async def _write_all(self) -> None:
         while True:
             self._to_write.clear()
-            frames = self._session.frames() if self._ending is not GONE else []
+            frames = self._take_frames()
             for frame in frames:
                 try:
                     async with asyncio.timeout(WRITE_TIMEOUT_S):

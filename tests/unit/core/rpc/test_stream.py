@@ -58,6 +58,26 @@ async def test_while_one_commit_is_under_way_the_next_batch_collects(link: Link,
     assert dispatcher.delivered == [[1], list(range(2, 10))]
 
 
+async def test_an_ack_goes_along_with_what_is_sent_anyway(
+    link: Link, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "ACK_DELAY_S", 3600.0)
+    await link.greet()
+    link.send_logs(1)
+    await dispatcher.until(lambda: bool(dispatcher.delivered))
+    link.stream.send(Ping(7))
+    await link.acknowledged(1)
+
+
+async def test_enough_messages_are_acknowledged_without_delay(
+    link: Link, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "ACK_DELAY_S", 3600.0)
+    await link.greet()
+    link.send_logs(*range(1, stream_module.ACK_MESSAGES + 1))
+    await link.acknowledged(stream_module.ACK_MESSAGES)
+
+
 async def test_what_was_delivered_before_the_end_is_committed_and_acknowledged(
     link: Link, dispatcher: Dispatcher
 ) -> None:
