@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import grpc
 import grpc.aio
 
+from aisops_plugin_sdk.outbound import is_loopback
 from aisops_protocol.codec import METHOD_PATH
 from aisops_protocol.errors import REASON_METADATA_KEY, RETRY_AFTER_METADATA_KEY
 from aisops_protocol.limits import FRAME_BYTES
@@ -243,13 +243,3 @@ def _lost(status: str, details: str, trailing: Any, url: str) -> UplinkLost:
         after = metadata.get(RETRY_AFTER_METADATA_KEY, "")
         return reasons.refusal(reason[:64], details[:512], int(after) if after.isdecimal() and len(after) < 10 else 0)
     return reasons.transport(status, details[:512], url)
-
-
-def is_loopback(host: str) -> bool:
-    """True for this machine's own names and addresses."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
