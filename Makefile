@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 KEEP ?=
+FAULTS ?=
+CHAOS ?=
+CHAOS_SEED ?=
 
 .PHONY: help setup demo test unit check lint types layers proto proto-check wheels chaos bench lock clean
 
@@ -48,8 +51,8 @@ wheels: setup ## build every package into dist/, for `pip install --find-links d
 	done
 	@ls dist
 
-chaos: setup ## kill -9 of Runner and Core under load
-	@$(RUN) -m pytest -q tests/chaos
+chaos: setup ## inject faults and count what is lost or doubled (FAULTS=F1,F4 for some; CHAOS=full; CHAOS_SEED=… replays)
+	@$(RUN) -m tests.chaos --faults "$(FAULTS)" $(if $(filter full,$(CHAOS)),--full) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
 bench: setup ## speed, beside the limits and (where redis-server is installed) Celery
 	@$(RUN) -m bench

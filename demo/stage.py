@@ -154,6 +154,16 @@ class Stage:
         state = self._read_providers() or {}
         return dict(get_json(f"{state.get('control_url', '')}/counts") or {})
 
+    def duplicates(self) -> list[str]:
+        """Texts of the messages that the Kakao stand-in recognised as sent before, once for each time."""
+        state = self._read_providers() or {}
+        return list(get_json(f"{state.get('control_url', '')}/duplicates") or ())
+
+    def pace_providers(self, seconds: float) -> None:
+        """Let the sending calls of the HTTP stand-ins take so long before and after accepting a message."""
+        state = self._read_providers() or {}
+        post_json(f"{state.get('control_url', '')}/pace", seconds, "")
+
     def runner_status(self) -> dict[str, Any]:
         """The Runner's own account of itself, through `aisops-runner status --json`."""
         status = Program(

@@ -9,9 +9,14 @@ from aiohttp import web
 from demo.providers.faults import Fault
 from demo.providers.host import ProviderHost
 
+MAX_PACE_S = 60.0
+
 
 class ControlServer:
-    """`GET /received`, `GET /counts` and `POST /faults/{provider}` (a JSON array of faults) for other processes."""
+    """For other processes: what came, faults for the next calls, and how long calls take.
+
+    `GET /received`, `/counts`, `/duplicates`; `POST /faults/{provider}` (a JSON array of faults), `/pace` (seconds).
+    """
 
     def __init__(self, host: ProviderHost) -> None:
         self._host = host
@@ -25,7 +30,9 @@ class ControlServer:
             [
                 web.get("/received", self._received),
                 web.get("/counts", self._counts),
+                web.get("/duplicates", self._duplicates),
                 web.post("/faults/{provider}", self._faults),
+                web.post("/pace", self._pace),
             ]
         )
         self._runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
@@ -45,6 +52,9 @@ class ControlServer:
     async def _counts(self, _request: web.Request) -> web.Response:
         return web.json_response(self._host.counts())
 
+    async def _duplicates(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._host.duplicates())
+
     async def _faults(self, request: web.Request) -> web.Response:
         try:
             faults = [Fault.from_document(item) for item in await request.json()]
@@ -52,3 +62,13 @@ class ControlServer:
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             return web.json_response({"ok": False, "error": str(error)}, status=400)
         return web.json_response({"ok": True, "scripted": len(faults)})
+
+    async def _pace(self, request: web.Request) -> web.Response:
+        try:
+            seconds = float(await request.json())
+            if not 0 <= seconds <= MAX_PACE_S:
+                raise ValueError(f"between 0 and {MAX_PACE_S} seconds")
+        except (ValueError, TypeError) as error:
+            return web.json_response({"ok": False, "error": str(error)}, status=400)
+        self._host.set_pace(seconds)
+        return web.json_response({"ok": True})

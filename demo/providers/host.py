@@ -102,6 +102,11 @@ class ProviderHost:
         }
         return {**counts, "kakao": kakao}
 
+    def duplicates(self) -> list[str]:
+        """The texts of messages that came a second time and that Kakao recognised, once for each time."""
+        texts = {record.cid: record.text for record in self.kakao.received}
+        return [texts[cid] for cid in self.kakao.duplicates]
+
     def add_faults(self, provider: str, faults: list[Fault]) -> None:
         """Script the next calls of one provider.
 
@@ -115,6 +120,11 @@ class ProviderHost:
             "email": self.email.faults,
         }
         scripts[provider].add(*faults)
+
+    def set_pace(self, seconds: float) -> None:
+        """Let the sending calls of the three HTTP providers take so long before and after accepting."""
+        for stand_in in (self.slack, self.telegram, self.kakao):
+            stand_in.pace_s = seconds
 
     def plugin_env(self) -> dict[str, dict[str, str]]:
         """The environment of each plugin's sidecar, by plugin name."""

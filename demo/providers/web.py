@@ -23,11 +23,13 @@ class WebStandIn(Generic[RecordT]):
         received: the messages accepted so far, oldest first.
         calls: how many calls to the sending method came in, accepted or not.
         faults: what goes wrong with the next sending calls.
+        pace_s: how long a sending call takes before the message is accepted, and again before the answer leaves.
     """
 
     def __init__(self) -> None:
         self.received: list[RecordT] = []
         self.calls = 0
+        self.pace_s = 0.0
         self.faults = FaultScript()
         self.on_received: Callable[[RecordT], None] | None = None
         self._port = 0
@@ -81,11 +83,13 @@ class WebStandIn(Generic[RecordT]):
             self.on_received(record)
 
     async def interrupt(self, request: web.Request, fault: Fault | None, *, accepted: bool) -> None:
-        """Drop the connection or hang, if the fault says so at this point.
+        """Take the time that a call takes; drop the connection or hang, if the fault says so at this point.
 
         Raises:
             web.HTTPServiceUnavailable: after the connection was closed, to end the handler; nobody reads it.
         """
+        if self.pace_s:
+            await asyncio.sleep(self.pace_s)
         if fault is None or fault.after_accept is not accepted or not (fault.drops or fault.hangs):
             return
         if fault.hangs:

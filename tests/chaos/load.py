@@ -1,4 +1,7 @@
-"""A steady stream of jobs against a Core that may be dead at any moment, as a careful client would send it."""
+"""A steady stream of jobs against a Core that may be dead at any moment, as a careful client would send it.
+
+Every submission carries an idempotency key and is repeated until Core answers, so "acknowledged" is exact.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ import aiohttp
 from demo.messages import kakao_input
 from demo.stage import Stage
 from tests.chaos.tally import TERMINAL, Tally
+from tests.chaos.witness import CAPABILITY
+
+READERS = 8
 
 
 def kakao_job(key: str, number: int) -> dict[str, Any]:
     """An idempotent job: the provider recognises a message it has seen."""
-    return {
-        "capability": "kakao.alimtalk.send",
-        "input": kakao_input(f"010{number:08d}", key),
-    }
+    return {"capability": "kakao.alimtalk.send", "input": kakao_input(f"010{number:08d}", key)}
 
 
 def slack_job(key: str, number: int) -> dict[str, Any]:
@@ -26,42 +29,85 @@ def slack_job(key: str, number: int) -> dict[str, Any]:
     return {"capability": "slack.send", "input": {"target": "#ops", "text": key}}
 
 
-class Load:
-    """Submits jobs at a fixed rate, each until Core acknowledges it, and reads every job's end."""
+def witness_job(key: str, number: int) -> dict[str, Any]:
+    """An idempotent job that writes log lines."""
+    return {"capability": CAPABILITY, "input": {"text": key, "sleep_s": 0.02}}
 
-    def __init__(self, stage: Stage, rate: float, tally: Tally) -> None:
-        self._stage, self._pause, self._tally = stage, 1 / rate, tally
-        self._ids: dict[str, str] = {}
+
+MIX = (kakao_job, slack_job, witness_job)
+
+
+class Load:
+    """Submits jobs at a fixed rate, each until Core acknowledges it, and reads every job's end.
+
+    Args:
+        stage: Where to.
+        tally: Where everything is counted.
+        prefix: What every key begins with, so that loads on one stage stay apart.
+        rate: Jobs a second; may be changed while it runs.
+        mix: Makers of jobs, taken in turn.
+    """
+
+    def __init__(self, stage: Stage, tally: Tally, prefix: str, *, rate: float = 20.0, mix: Any = MIX) -> None:
+        self._stage, self._tally, self.prefix, self.rate, self._mix = stage, tally, prefix, rate, mix
+        self.ids: dict[str, str] = {}
+        self._number = 0
         self._stop = asyncio.Event()
+        self._acknowledged = asyncio.Condition()
+
+    def key(self, number: int) -> str:
+        """The key of one submission; the closing dot makes it no beginning of another."""
+        return f"{self.prefix}-{number}."
 
     def stop(self) -> None:
         """No further jobs; those begun are submitted to the end."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Submit until stopped, two idempotent jobs for each at-most-once one."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http, asyncio.TaskGroup() as group:
-            number = 0
+        """Submit until stopped."""
+        async with self._client() as http, asyncio.TaskGroup() as group:
             while not self._stop.is_set():
-                number += 1
-                make = slack_job if number % 3 == 0 else kakao_job
-                key = f"chaos-{number}."
-                self._tally.attempted.add(key)
-                group.create_task(self._submit(http, key, make(key, number)))
+                group.create_task(self._submit(http, *self._next()))
                 try:
-                    await asyncio.wait_for(self._stop.wait(), self._pause)
+                    await asyncio.wait_for(self._stop.wait(), 1 / self.rate)
                 except TimeoutError:
                     continue
 
+    async def burst(self, count: int, *, at_once: int = 64) -> None:
+        """Submit `count` jobs as fast as Core takes them."""
+        room = asyncio.Semaphore(at_once)
+
+        async def one(http: aiohttp.ClientSession, key: str, document: Mapping[str, Any]) -> None:
+            async with room:
+                await self._submit(http, key, document)
+
+        async with self._client() as http, asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(one(http, *self._next()))
+
+    async def acknowledged(self, count: int, patience_s: float = 60.0) -> None:
+        """Wait until Core has acknowledged so many."""
+        async with asyncio.timeout(patience_s), self._acknowledged:
+            await self._acknowledged.wait_for(lambda: len(self.ids) >= count)
+
+    def _next(self) -> tuple[str, Mapping[str, Any]]:
+        self._number += 1
+        key = self.key(self._number)
+        self._tally.attempted.add(key)
+        return key, self._mix[self._number % len(self._mix)](key, self._number)
+
+    def _client(self) -> aiohttp.ClientSession:
+        headers = {"Authorization": f"Bearer {self._stage.token}"}
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15, sock_connect=5), headers=headers)
+
     async def _submit(self, http: aiohttp.ClientSession, key: str, document: Mapping[str, Any]) -> None:
-        headers = {"Authorization": f"Bearer {self._stage.token}", "Idempotency-Key": key}
         while True:
             try:
-                async with http.post(f"{self._stage.url}/api/v1/jobs", json=document, headers=headers) as answer:
+                url = f"{self._stage.url}/api/v1/jobs"
+                async with http.post(url, json=document, headers={"Idempotency-Key": key}) as answer:
                     body = await answer.json(content_type=None)
                     if answer.status in {200, 202}:
-                        self._ids[key] = body["id"]
-                        self._tally.acknowledged.add(key)
+                        await self._note(key, body["id"])
                         return
                     if answer.status < 500:
                         raise AssertionError(f"Core refused {key}: {body}")
@@ -69,15 +115,34 @@ class Load:
                 pass
             await asyncio.sleep(0.1)
 
-    async def read_back(self, patience_s: float = 120.0) -> None:
+    async def _note(self, key: str, job_id: str) -> None:
+        async with self._acknowledged:
+            self.ids[key] = job_id
+            self._tally.acknowledged.add(key)
+            self._acknowledged.notify_all()
+
+    async def read_back(self, patience_s: float = 90.0) -> None:
         """Wait until every acknowledged job has ended; what has not by then is left as it is, and counts as lost."""
-        headers = {"Authorization": f"Bearer {self._stage.token}"}
         until = asyncio.get_running_loop().time() + patience_s
-        async with aiohttp.ClientSession() as http:
-            for key, job_id in self._ids.items():
-                while True:
-                    url = f"{self._stage.url}/api/v1/jobs/{job_id}?wait=5"
-                    async with http.get(url, headers=headers) as answer:
-                        self._tally.jobs[key] = await answer.json(content_type=None)
-                    if self._tally.jobs[key]["state"] in TERMINAL or asyncio.get_running_loop().time() > until:
-                        break
+        left = iter(list(self.ids.items()))
+
+        async def reader(http: aiohttp.ClientSession) -> None:
+            for key, job_id in left:
+                self._tally.jobs[key] = await self._end_of(http, key, job_id, until)
+
+        async with self._client() as http, asyncio.TaskGroup() as group:
+            for _ in range(READERS):
+                group.create_task(reader(http))
+
+    async def _end_of(self, http: aiohttp.ClientSession, key: str, job_id: str, until: float) -> dict[str, Any]:
+        while True:
+            job: dict[str, Any] = {"state": "missing", "capability": "", "effect_class": "", "attempt": 0}
+            try:
+                async with http.get(f"{self._stage.url}/api/v1/jobs/{job_id}?wait=5") as answer:
+                    found = await answer.json(content_type=None)
+                    job = found if answer.status == 200 else job
+            except (aiohttp.ClientError, TimeoutError, ValueError):
+                await asyncio.sleep(0.1)
+            job["witnessed"] = (job.get("output") or {}).get("text") == key
+            if job["state"] in TERMINAL or asyncio.get_running_loop().time() > until:
+                return job

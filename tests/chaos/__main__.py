@@ -1,0 +1,81 @@
+"""`python -m tests.chaos`: inject faults into the running product and count what was lost, doubled or unexpected."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chaos import report
+from tests.chaos.fault import Fault
+from tests.chaos.registry import UnknownFault, all_faults, chosen
+from tests.chaos.report import Row, Verdict
+from tests.chaos.suite import Suite
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos",
+        description="Kills, freezes, cuts and fills what the product stands on, under load, and counts.",
+        epilog="example: python -m tests.chaos --faults F1,F4 --seed 42",
+    )
+    parser.add_argument("--faults", default="", metavar="F1,F4", help="only these")
+    parser.add_argument("--full", action="store_true", help="the full form; hours")
+    parser.add_argument("--seed", type=int, help="replay a run's chance (default: drawn, and printed)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="also write the JSON there")
+    parser.add_argument("--list", action="store_true", help="show the faults and run nothing")
+    return parser.parse_args(words)
+
+
+def _list(faults: Sequence[Fault]) -> str:
+    lines = []
+    for fault in faults:
+        here = f"comes with {fault.coming}" if fault.run is None else fault.why_not() or "can run here"
+        lines.append(f"{fault.id:4} {fault.title}  [{fault.short} {fault.unit}, full {fault.full}; {here}]")
+        lines.append(f"     {fault.injects} Workload: {fault.workload}. Expected: {fault.expected}.")
+    return "\n".join(lines)
+
+
+async def _run(faults: Sequence[Fault], home: Path, seed: int, *, full: bool) -> list[Row]:
+    began = time.monotonic()
+
+    def say(fault_id: str, text: str) -> None:
+        print(f"{time.monotonic() - began:6.0f} s  {fault_id:4} {text}", file=sys.stderr, flush=True)
+
+    return await Suite(home, seed=seed, full=full, say=say).run(faults)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run what was asked for; 1 when any row failed, 2 when there is no such fault."""
+    arguments = _arguments(words)
+    try:
+        faults = chosen([name.strip() for name in arguments.faults.split(",") if name.strip()])
+    except UnknownFault as error:
+        print(error, file=sys.stderr)
+        return 2
+    if arguments.list:
+        print(_list(faults))
+        return 0
+    seed = time.time_ns() % 1_000_000 if arguments.seed is None else arguments.seed
+    form = "full" if arguments.full else "short"
+    print(f"seed {seed}, {form} form, {len(faults)} of {len(all_faults())} faults", file=sys.stderr)
+    home = Path(tempfile.mkdtemp(prefix="aisops-chaos-"))
+    began = time.monotonic()
+    rows = asyncio.run(_run(faults, home, seed, full=arguments.full))
+    text = report.document(rows, seed=seed, form=form, seconds=time.monotonic() - began)
+    if arguments.save is not None:
+        arguments.save.write_text(text + "\n")
+    print(text if arguments.json else f"\n{report.table(rows)}")
+    if all(row.verdict is not Verdict.FAILED for row in rows):
+        shutil.rmtree(home)
+    return report.exit_code(rows)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,128 @@
+"""The ground a fault stands on: provider stand-ins, Core and Runner as real programs, ready for jobs.
+
+One stage stays up between the faults that share it (`Ground.shared`); the others start one of their own (`started`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from demo.messages import plugin_environment
+from demo.program import StageError
+from demo.stage import Stage
+from tests.chaos.witness import install_witness
+
+PACE_S = 0.03
+"""How long a provider takes before and after it accepts: an instant answer would leave no moment to be killed in."""
+CAPABILITIES = frozenset({"kakao.alimtalk.send", "slack.send", "witness.say"})
+
+Prepare = Callable[[Stage], None]
+
+
+def build(
+    home: Path,
+    *,
+    core_environment: Mapping[str, str] | None = None,
+    runner_environment: Mapping[str, str] | None = None,
+    core_options: tuple[str, ...] = (),
+    runner_lines: tuple[str, ...] = (),
+) -> Stage:
+    """A stage under `home` whose Runner also finds the witness plugin; nothing is started."""
+    plugins = home / "plugins"
+    install_witness(plugins)
+    search = ":".join(filter(None, (str(plugins), (runner_environment or {}).get("PYTHONPATH", ""))))
+    stage = Stage(
+        home,
+        core_options=core_options,
+        runner_lines=runner_lines,
+        runner_environment={**(runner_environment or {}), "PYTHONPATH": search},
+    )
+    stage.core.env = {**stage.core.env, **(core_environment or {})}
+    return stage
+
+
+def start(stage: Stage, prepare: Prepare | None = None) -> None:
+    """Start everything and wait until jobs can flow; `prepare` may change the stage before Core and Runner start."""
+    stage.plugin_env = plugin_environment(stage.start_providers())
+    stage.pace_providers(PACE_S)
+    if prepare is not None:
+        prepare(stage)
+    stage.start_core()
+    stage.create_runner()
+    stage.start_runner()
+
+
+@asynccontextmanager
+async def started(
+    home: Path,
+    *,
+    core_environment: Mapping[str, str] | None = None,
+    runner_environment: Mapping[str, str] | None = None,
+    core_options: tuple[str, ...] = (),
+    runner_lines: tuple[str, ...] = (),
+    prepare: Prepare | None = None,
+) -> AsyncIterator[Stage]:
+    """A stage of one's own, started, and stopped at the end."""
+    stage = await asyncio.to_thread(
+        build,
+        home,
+        core_environment=core_environment,
+        runner_environment=runner_environment,
+        core_options=core_options,
+        runner_lines=runner_lines,
+    )
+    try:
+        await asyncio.to_thread(start, stage, prepare)
+        yield stage
+    finally:
+        await asyncio.to_thread(stage.stop)
+
+
+class Ground:
+    """Keeps the shared stage up from the first fault that wants it to the last, and starts anew what a fault broke."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._stage: Stage | None = None
+        self._made = 0
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[Stage]:
+        """The shared stage with everything running; a fault that raises, or leaves a program dead, has spoiled it."""
+        stage = await self._ready()
+        try:
+            yield stage
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _ready(self) -> Stage:
+        if self._stage is not None and not await asyncio.to_thread(_sound, self._stage):
+            await self.close()
+        if self._stage is None:
+            self._made += 1
+            stage = build(self._home / f"shared-{self._made}")
+            try:
+                await asyncio.to_thread(start, stage)
+            except BaseException:
+                await asyncio.to_thread(stage.stop)
+                raise
+            self._stage = stage
+        return self._stage
+
+    async def close(self) -> None:
+        """Stop the shared stage, if there is one."""
+        stage, self._stage = self._stage, None
+        if stage is not None:
+            await asyncio.to_thread(stage.stop)
+
+
+def _sound(stage: Stage) -> bool:
+    try:
+        stage.runner.wait_for(stage.connected_runner, "the Runner's connection")
+    except StageError:
+        return False
+    return stage.core.running() and stage.providers.running()
