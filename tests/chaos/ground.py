@@ -28,11 +28,19 @@ def build(
     core_environment: Mapping[str, str] | None = None,
     runner_environment: Mapping[str, str] | None = None,
     core_options: tuple[str, ...] = (),
+    core_lines: tuple[str, ...] = (),
     runner_lines: tuple[str, ...] = (),
 ) -> Stage:
-    """A stage under `home` whose Runner also finds the witness plugin; nothing is started."""
+    """A stage under `home` whose Runner also finds the witness plugin; nothing is started.
+
+    `core_lines` and `runner_lines` are further lines of the two programs' TOML files.
+    """
     plugins = home / "plugins"
     install_witness(plugins)
+    if core_lines:
+        file = home / "core.toml"
+        file.write_text("\n".join(core_lines) + "\n")
+        core_options = (*core_options, "--config", str(file))
     search = ":".join(filter(None, (str(plugins), (runner_environment or {}).get("PYTHONPATH", ""))))
     stage = Stage(
         home,
@@ -62,6 +70,7 @@ async def started(
     core_environment: Mapping[str, str] | None = None,
     runner_environment: Mapping[str, str] | None = None,
     core_options: tuple[str, ...] = (),
+    core_lines: tuple[str, ...] = (),
     runner_lines: tuple[str, ...] = (),
     prepare: Prepare | None = None,
 ) -> AsyncIterator[Stage]:
@@ -72,6 +81,7 @@ async def started(
         core_environment=core_environment,
         runner_environment=runner_environment,
         core_options=core_options,
+        core_lines=core_lines,
         runner_lines=runner_lines,
     )
     try:
@@ -79,6 +89,20 @@ async def started(
         yield stage
     finally:
         await asyncio.to_thread(stage.stop)
+
+
+@asynccontextmanager
+async def another_runner(stage: Stage, name: str) -> AsyncIterator[Stage]:
+    """A second Runner at the Core of a stage, with a folder of its own; a stage of which only the Runner is started."""
+    other = build(stage.home / name, runner_lines=stage.runner_lines)
+    other.runner_id, other.token = name, stage.token
+    other.http_port, other.grpc_port, other.plugin_env = stage.http_port, stage.grpc_port, stage.plugin_env
+    try:
+        await asyncio.to_thread(other.create_runner)
+        await asyncio.to_thread(other.start_runner)
+        yield other
+    finally:
+        await asyncio.to_thread(other.stop)
 
 
 class Ground:

@@ -50,6 +50,18 @@ def count_rows(stage: Stage, prefix: str, tally: Tally) -> None:
     tally.repeated.update(key for key, marks in calls.items() if len(marks) > 1)
 
 
+def late_results(stage: Stage, prefix: str) -> dict[str, int]:
+    """Results that arrived when they no longer counted, by the job's key."""
+    path = stage.home / "core" / "core.sqlite"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
+        found = database.execute(
+            "SELECT idempotency_key, COUNT(*) FROM jobs JOIN late_results USING (tenant_id, job_id) "
+            "WHERE idempotency_key LIKE ? || '-%' GROUP BY 1",
+            (prefix,),
+        ).fetchall()
+    return {str(key): int(count) for key, count in found}
+
+
 def key_pattern(prefix: str) -> re.Pattern[str]:
     """Finds the keys of one load in texts."""
     return re.compile(rf"{re.escape(prefix)}-\d+\.")

@@ -73,6 +73,7 @@ class Trial:
         core_environment: Mapping[str, str] | None = None,
         runner_environment: Mapping[str, str] | None = None,
         core_options: tuple[str, ...] = (),
+        core_lines: tuple[str, ...] = (),
         runner_lines: tuple[str, ...] = (),
         prepare: Prepare | None = None,
     ) -> AbstractAsyncContextManager[Stage]:
@@ -82,6 +83,7 @@ class Trial:
             core_environment=core_environment,
             runner_environment=runner_environment,
             core_options=core_options,
+            core_lines=core_lines,
             runner_lines=runner_lines,
             prepare=prepare,
         )
