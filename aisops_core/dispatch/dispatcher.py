@@ -98,6 +98,7 @@ class Dispatcher:
         self._tasks = [
             asyncio.create_task(self._pump.run(), name="dispatch-pump"),
             asyncio.create_task(timekeeper.run(), name="dispatch-timekeeper"),
+            asyncio.create_task(self._reception.beats.run(), name="dispatch-beats"),
         ]
 
     async def stop(self) -> None:
@@ -106,6 +107,7 @@ class Dispatcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reception.beats.flush()
 
     @property
     def connected(self) -> int:
@@ -205,9 +207,9 @@ class Dispatcher:
         """Take in durable messages; see `Reception.deliver`."""
         await self._reception.deliver(ref, queue_epoch, envelopes, upto_seq)
 
-    async def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
-        """Record a heartbeat; see `Reception.heartbeat`."""
-        await self._reception.heartbeat(ref, heartbeat)
+    def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
+        """Take a heartbeat; see `Reception.heartbeat`."""
+        self._reception.heartbeat(ref, heartbeat)
 
     async def close_session(self, ref: SessionRef, reason: str) -> None:
         """Forget a session; see `Reception.close`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select
 
 from aisops_core.dispatch.records import SessionRef
 from aisops_core.errors import Fenced
@@ -17,6 +17,18 @@ _EPOCH: Final = HotQuery(
     .with_for_update(),
     ("b_tenant_id", "b_runner_id"),
 )
+NEWEST: Final = (
+    (runners.c.tenant_id == bindparam("b_tenant_id"))
+    & (runners.c.runner_id == bindparam("b_runner_id"))
+    & (runners.c.session_epoch == bindparam("b_session_epoch"))
+)
+"""The row of a Runner whose newest session this is."""
+NEWEST_NAMES: Final = ("b_tenant_id", "b_runner_id", "b_session_epoch")
+
+
+def holds(connection: Connection, ref: SessionRef) -> bool:
+    """Whether this is the Runner's newest session; if so, it stays so until this transaction ends."""
+    return _EPOCH.first(connection, ref.tenant_id, ref.runner_id) == (ref.session_epoch,)
 
 
 def hold(connection: Connection, ref: SessionRef) -> None:
@@ -25,24 +37,5 @@ def hold(connection: Connection, ref: SessionRef) -> None:
     Raises:
         Fenced: A newer session has taken over.
     """
-    if _EPOCH.first(connection, ref.tenant_id, ref.runner_id) != (ref.session_epoch,):
-        raise Fenced(ref.runner_id)
-
-
-def touch(connection: Connection, ref: SessionRef, **columns: Any) -> None:
-    """Change the Runner's row on behalf of the session.
-
-    Raises:
-        Fenced: A newer session has taken over.
-    """
-    statement = (
-        update(runners)
-        .where(
-            runners.c.tenant_id == ref.tenant_id,
-            runners.c.runner_id == ref.runner_id,
-            runners.c.session_epoch == ref.session_epoch,
-        )
-        .values(**columns)
-    )
-    if connection.execute(statement).rowcount != 1:
+    if not holds(connection, ref):
         raise Fenced(ref.runner_id)

@@ -7,6 +7,7 @@ unchecked here and the sidecar, which knows its own schema, still checks it.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import islice
@@ -17,6 +18,7 @@ import jsonschema_rs
 from aisops_core.dispatch import strict_json
 from aisops_core.errors import FieldError, InputInvalid
 from aisops_protocol.limits import SCHEMA_BYTES
+from aisops_protocol.messages import Capability
 
 MAX_ERRORS: Final = 20
 MAX_STEPS: Final = 20_000
@@ -26,6 +28,11 @@ PATTERN_BYTES: Final = 1 << 20
 CACHED_SCHEMAS: Final = 1_024
 MESSAGE_CHARS: Final = 300
 _REFUSED: Final = frozenset({"$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$recursiveAnchor"})
+
+
+def digest_of(capability: Capability) -> bytes:
+    """SHA-256 of a capability's input schema: its name in caches and in the table of schemas."""
+    return hashlib.sha256(capability.input_schema).digest()
 
 
 class UnusableSchema(ValueError):
@@ -42,6 +49,19 @@ class InputSchemas:
         """Why this schema cannot be used; "" when it can."""
         found = self._find(digest, schema)
         return found if isinstance(found, str) else ""
+
+    def problems(self, capabilities: Sequence[Capability]) -> dict[bytes, str]:
+        """Why schemas cannot be used, by digest; those that can are left out."""
+        bodies = {digest_of(capability): capability.input_schema for capability in capabilities}
+        found = {digest: self.problem(digest, body) for digest, body in bodies.items()}
+        return {digest: why for digest, why in found.items() if why}
+
+    def problems_if_known(self, capabilities: Sequence[Capability]) -> dict[bytes, str] | None:
+        """The same without compiling anything: None when one of the schemas was not seen lately."""
+        known = self._compiled
+        if all(digest_of(capability) in known for capability in capabilities):
+            return self.problems(capabilities)
+        return None
 
     def check(self, digest: bytes, schema: bytes, data: bytes) -> None:
         """Check an input, whose size the caller has capped.

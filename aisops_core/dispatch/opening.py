@@ -1,27 +1,28 @@
-"""Opens a session in the database, in one unit of work.
+"""Opens sessions in the database, as many as want to at the same time in one unit of work.
 
 A new session epoch, what the Runner offers, where its durable lane goes on, and a ruling on every job that either side
-believes the Runner holds.
+believes the Runner holds. A Runner that comes back as it went, which after an outage are thousands at once, costs four
+indexed reads and two rows written.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, false, insert, select, true, update
 
 from aisops_core.dispatch import fence, lease, store
 from aisops_core.dispatch.claims import LEASE_BYTES
 from aisops_core.dispatch.events import describe
+from aisops_core.dispatch.inputs import digest_of
 from aisops_core.dispatch.job import ACTIVE, Grant, JobRecord, JobState, Note
 from aisops_core.dispatch.lease import LeaseTerms, Returned, Ruling
 from aisops_core.dispatch.records import SessionRef
-from aisops_core.errors import Fenced, SessionRefused
+from aisops_core.errors import SessionRefused
+from aisops_core.storage.hot import HotQuery, HotStatement, Row
 from aisops_core.storage.schema import capabilities, input_schemas, runner_events, runners, watermarks
 from aisops_protocol.errors import Refusal
 from aisops_protocol.limits import PREVIOUS_EPOCHS
@@ -30,6 +31,70 @@ from aisops_protocol.resume import Resume, forgotten, resume
 from aisops_protocol.resume import watermarks as shares
 
 KEPT_EPOCHS: Final = PREVIOUS_EPOCHS
+_KEY: Final = ("b_tenant_id", "b_runner_id")
+_OF_RUNNER: Final = (runners.c.tenant_id == bindparam("b_tenant_id")) & (
+    runners.c.runner_id == bindparam("b_runner_id")
+)
+_RUNNER: Final = HotQuery(
+    select(runners.c.session_epoch, runners.c.operator_labels_json).where(_OF_RUNNER).with_for_update(), _KEY
+)
+_TAKEN: Final = (
+    "session_epoch",
+    "session_id",
+    "instance_id",
+    "labels_json",
+    "last_seen_unix_ms",
+    "agent_version",
+    "os",
+    "arch",
+    "job_slots",
+    "free_slots",
+    "queue_messages",
+    "queue_bytes",
+    "queue_dropped",
+    "queue_quarantined",
+)
+_TAKE_OVER: Final = HotStatement(
+    update(runners)
+    .where(_OF_RUNNER)
+    .values(connected=true(), draining=false(), **{name: bindparam(f"b_{name}") for name in _TAKEN}),
+    (*(f"b_{name}" for name in _TAKEN), *_KEY),
+)
+_CLOSE: Final = HotStatement(update(runners).where(fence.NEWEST).values(connected=false()), fence.NEWEST_NAMES)
+_OFFER_NAMES: Final = (
+    "name",
+    "plugin",
+    "plugin_version",
+    "effect_class",
+    "timeout_ms",
+    "description",
+    "schema_digest",
+    "schema_error",
+)
+_OFFERED: Final = HotQuery(
+    select(*(capabilities.c[name] for name in _OFFER_NAMES)).where(
+        capabilities.c.tenant_id == bindparam("b_tenant_id"), capabilities.c.runner_id == bindparam("b_runner_id")
+    ),
+    _KEY,
+)
+_OFFER: Final = HotStatement(insert(capabilities), ("tenant_id", "runner_id", "reported_unix_ms", *_OFFER_NAMES))
+_MARKS: Final = HotQuery(
+    select(watermarks.c.queue_epoch, watermarks.c.seq, watermarks.c.session_epoch).where(
+        watermarks.c.tenant_id == bindparam("b_tenant_id"), watermarks.c.runner_id == bindparam("b_runner_id")
+    ),
+    _KEY,
+)
+_MOVE_MARK: Final = HotStatement(
+    update(watermarks)
+    .where(
+        watermarks.c.tenant_id == bindparam("b_tenant_id"),
+        watermarks.c.runner_id == bindparam("b_runner_id"),
+        watermarks.c.queue_epoch == bindparam("b_queue_epoch"),
+    )
+    .values(seq=bindparam("b_seq"), session_epoch=bindparam("b_session_epoch")),
+    ("b_seq", "b_session_epoch", *_KEY, "b_queue_epoch"),
+)
+_NEW_MARK: Final = HotStatement(insert(watermarks), ("seq", "session_epoch", "tenant_id", "runner_id", "queue_epoch"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +121,7 @@ class Opened:
     session_epoch: int
     labels: dict[str, str]
     lane: Resume
+    offers_changed: bool = True
     verdicts: list[JobVerdict] = field(default_factory=list)
     leases: dict[bytes, tuple[str, bool]] = field(default_factory=dict)
     redeliver: list[JobRecord] = field(default_factory=list)
@@ -63,99 +129,100 @@ class Opened:
     ended: list[JobRecord] = field(default_factory=list)
 
 
-def digest_of(capability: Capability) -> bytes:
-    """SHA-256 of a capability's input schema: its name in caches and in the table of schemas."""
-    return hashlib.sha256(capability.input_schema).digest()
-
-
-def open_session(
+def open_sessions(
     connection: Connection,
-    opening: Opening,
+    openings: Sequence[Opening],
     *,
     terms: LeaseTerms,
     now_ms: int,
     random_bytes: Callable[[int], bytes],
-) -> Opened:
-    """Make this the Runner's newest session.
+) -> list[Opened | Exception]:
+    """Make each the newest session of its Runner; they are of different Runners.
 
-    Raises:
-        SessionRefused: NOT_ENROLLED, when the Runner is not known.
+    Returns:
+        What was opened, in the same order; for a Runner that is not known SessionRefused NOT_ENROLLED.
     """
-    epoch, labels = _take_over(connection, opening, now_ms)
-    _report(connection, opening, now_ms)
-    lane, lost_epoch = _resume(connection, opening, epoch, now_ms)
-    opened = Opened(epoch, labels, lane)
-    _reconcile(connection, opening, opened, lost_epoch, terms=terms, now_ms=now_ms, random_bytes=random_bytes)
-    return opened
+    outcomes: dict[int, Opened | Exception] = {}
+    taken: list[Row] = []
+    # In one order for all, so that two Cores that open the same Runners never wait for each other.
+    for at in sorted(range(len(openings)), key=lambda at: (openings[at].tenant_id, openings[at].runner_id)):
+        opening = openings[at]
+        try:
+            epoch, labels, row = _take_over(connection, opening, now_ms)
+        except SessionRefused as refused:
+            outcomes[at] = refused
+            continue
+        taken.append(row)
+        opened = outcomes[at] = Opened(epoch, labels, Resume(0))
+        opened.offers_changed = _report(connection, opening, now_ms)
+        opened.lane, lost_epoch = _resume(connection, opening, epoch, now_ms)
+        _reconcile(connection, opening, opened, lost_epoch, terms=terms, now_ms=now_ms, random_bytes=random_bytes)
+    _TAKE_OVER.many(connection, taken)
+    return [outcomes[at] for at in range(len(openings))]
 
 
-def _take_over(connection: Connection, opening: Opening, now_ms: int) -> tuple[int, dict[str, str]]:
-    hello = opening.hello
-    mine = (runners.c.tenant_id == opening.tenant_id) & (runners.c.runner_id == opening.runner_id)
-    row = connection.execute(
-        select(runners.c.session_epoch, runners.c.operator_labels_json).where(mine).with_for_update()
-    ).first()
+def _take_over(connection: Connection, opening: Opening, now_ms: int) -> tuple[int, dict[str, str], Row]:
+    """The session's epoch, the Runner's labels, and its row as it is to be written."""
+    hello, key = opening.hello, (opening.tenant_id, opening.runner_id)
+    row = _RUNNER.first(connection, *key)
     if row is None:
         raise SessionRefused(Refusal.NOT_ENROLLED.value, f"There is no Runner {opening.runner_id!r} in this tenant.")
-    labels = {**dict(hello.labels), **json.loads(row.operator_labels_json)}
+    epoch, operator_labels = int(row[0]) + 1, row[1]
+    labels = {**dict(hello.labels), **json.loads(operator_labels)}
     stats = hello.queue_stats
-    connection.execute(
-        update(runners)
-        .where(mine)
-        .values(
-            session_epoch=row.session_epoch + 1,
-            session_id=opening.session_id,
-            instance_id=hello.instance_id,
-            labels_json=json.dumps(labels, sort_keys=True),
-            connected=True,
-            last_seen_unix_ms=now_ms,
-            agent_version=hello.agent_version,
-            os=hello.os,
-            arch=hello.arch,
-            job_slots=hello.job_slots,
-            free_slots=max(0, hello.job_slots - len(hello.held_jobs)),
-            draining=False,
-            queue_messages=stats.messages,
-            queue_bytes=stats.bytes,
-            queue_dropped=stats.dropped,
-            queue_quarantined=stats.quarantined,
-        )
+    values = (
+        epoch,
+        opening.session_id,
+        hello.instance_id,
+        json.dumps(labels, sort_keys=True),
+        now_ms,
+        hello.agent_version,
+        hello.os,
+        hello.arch,
+        hello.job_slots,
+        max(0, hello.job_slots - len(hello.held_jobs)),
+        stats.messages,
+        stats.bytes,
+        stats.dropped,
+        stats.quarantined,
     )
-    return row.session_epoch + 1, labels
+    return epoch, labels, (*values, *key)
 
 
-def _report(connection: Connection, opening: Opening, now_ms: int) -> None:
-    """Replace what the Runner is known to offer by what it says now."""
-    tenant_id, runner_id = opening.tenant_id, opening.runner_id
-    offers = {capability.name: capability for capability in opening.hello.capabilities}
-    bodies = {digest_of(capability): capability.input_schema for capability in offers.values()}
+def _report(connection: Connection, opening: Opening, now_ms: int) -> bool:
+    """Replace what the Runner is known to offer by what it says now; False when it says nothing new."""
+    tenant_id, runner_id = key = (opening.tenant_id, opening.runner_id)
+    offers = {capability.name: _row_offer(capability, opening) for capability in opening.hello.capabilities}
+    known = {row[0]: tuple(row) for row in _OFFERED.rows(connection, *key)}
+    if known == offers:
+        return False
+    bodies = {digest_of(capability): capability.input_schema for capability in opening.hello.capabilities}
     connection.execute(
         delete(capabilities).where(capabilities.c.tenant_id == tenant_id, capabilities.c.runner_id == runner_id)
     )
     c = input_schemas.c
     query = select(c.digest).where(c.tenant_id == tenant_id, c.digest.in_(list(bodies)))
-    known = {bytes(digest) for (digest,) in connection.execute(query)} if bodies else set()
-    fresh = [{"tenant_id": tenant_id, "digest": d, "body": body} for d, body in bodies.items() if d not in known]
+    stored = {bytes(digest) for (digest,) in connection.execute(query)} if bodies else set()
+    fresh = [{"tenant_id": tenant_id, "digest": d, "body": body} for d, body in bodies.items() if d not in stored]
     if fresh:
         connection.execute(insert(input_schemas), fresh)
-    rows = [
-        {
-            "tenant_id": tenant_id,
-            "runner_id": runner_id,
-            "name": capability.name,
-            "plugin": capability.plugin,
-            "plugin_version": capability.plugin_version,
-            "effect_class": int(capability.effect_class or EffectClass.AT_MOST_ONCE),
-            "timeout_ms": capability.timeout_ms,
-            "description": capability.description,
-            "schema_digest": digest_of(capability),
-            "schema_error": opening.schema_problems.get(digest_of(capability), ""),
-            "reported_unix_ms": now_ms,
-        }
-        for capability in offers.values()
-    ]
-    if rows:
-        connection.execute(insert(capabilities), rows)
+    _OFFER.many(connection, [(*key, now_ms, *offer) for offer in offers.values()])
+    return True
+
+
+def _row_offer(capability: Capability, opening: Opening) -> Row:
+    """A capability as a row, in the order of `_OFFER_NAMES`."""
+    digest = digest_of(capability)
+    return (
+        capability.name,
+        capability.plugin,
+        capability.plugin_version,
+        int(capability.effect_class or EffectClass.AT_MOST_ONCE),
+        capability.timeout_ms,
+        capability.description,
+        digest,
+        opening.schema_problems.get(digest, ""),
+    )
 
 
 def _resume(connection: Connection, opening: Opening, session_epoch: int, now_ms: int) -> tuple[Resume, int]:
@@ -165,25 +232,22 @@ def _resume(connection: Connection, opening: Opening, session_epoch: int, now_ms
         Where it goes on; and the newest session of which the Runner's disk may know nothing (0: none), because it was
         set back or is a copy. The mark of a lost history stays with its last session, so that later ones are trusted.
     """
-    c, hello = watermarks.c, opening.hello
-    mine = (c.tenant_id == opening.tenant_id) & (c.runner_id == opening.runner_id)
-    rows = connection.execute(select(c.queue_epoch, c.seq, c.session_epoch).where(mine)).all()
-    known = {bytes(epoch): seq for epoch, seq, _ in rows}
+    hello, key = opening.hello, (opening.tenant_id, opening.runner_id)
+    rows = _MARKS.rows(connection, *key)
+    known = {bytes(epoch): int(seq) for epoch, seq, _ in rows}
     lost = forgotten(hello, known)
     lost_epoch = max((session for epoch, _, session in rows if bytes(epoch) in lost), default=0)
     lane = resume(hello, known)
+    written: dict[bool, list[Row]] = {True: [], False: []}
     for epoch, share in shares(hello, lane.seq).items():
         # Only the current epoch's mark may go down: the Runner went back in time without opening its queue anew.
         seq = share if epoch == hello.queue_epoch else max(share, known.get(epoch, 0))
-        values = {"seq": seq, "session_epoch": session_epoch}
-        if epoch in lost and epoch != hello.queue_epoch:
-            continue
-        if epoch in known:
-            connection.execute(update(watermarks).where(mine, c.queue_epoch == epoch).values(**values))
-        else:
-            key = {"tenant_id": opening.tenant_id, "runner_id": opening.runner_id, "queue_epoch": epoch}
-            connection.execute(insert(watermarks).values(**key, **values))
-    _forget_epochs(connection, opening)
+        if epoch not in lost or epoch == hello.queue_epoch:
+            written[epoch in known].append((seq, session_epoch, *key, epoch))
+    _MOVE_MARK.many(connection, written[True])
+    _NEW_MARK.many(connection, written[False])
+    if len(known) + len(written[False]) > KEPT_EPOCHS:
+        _forget_epochs(connection, opening)
     if lane.gap is not None:
         gap = describe(GapReport(*lane.gap, "the Runner no longer has these messages"), now_ms)
         if gap is not None:
@@ -247,6 +311,8 @@ def _reconcile(
             notes += lease.reconcile_missing(job, journal_id, now_ms).notes
             changed.append(job)
             (opened.requeued if job.state is JobState.QUEUED else opened.ended).append(job)
+    if not changed and not notes:
+        return
     store.save(connection, changed)
     store.add_notes(connection, notes)
     again = [job.job_id for job in opened.redeliver]
@@ -262,7 +328,7 @@ def _hold(opened: Opened, job: JobRecord, returned: Returned) -> None:
         opened.redeliver.append(job)
 
 
-def close_session(connection: Connection, ref: SessionRef) -> None:
-    """Note that the session is over, unless a newer one has begun. Leases stay with the Runner until they lapse."""
-    with contextlib.suppress(Fenced):
-        fence.touch(connection, ref, connected=False)
+def close_sessions(connection: Connection, refs: Sequence[SessionRef]) -> None:
+    """Note that sessions are over, but where a newer one has begun. Leases stay with the Runner until they lapse."""
+    rows = [(ref.tenant_id, ref.runner_id, ref.session_epoch) for ref in refs]
+    _CLOSE.many(connection, sorted(rows))

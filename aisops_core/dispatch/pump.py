@@ -98,13 +98,11 @@ class Pump:
             if job.lease_until_unix_ms is not None:
                 self._board.due(job.lease_until_unix_ms + self._terms.grace_ms)
         for session, jobs in by_session.values():
+            self._board.sessions.gave(session)
             session.outlet.send(*[message(job, self._terms) for job in jobs])
         if by_session:
             self._board.timing.set()
-        for ref in claims.fenced:
-            fenced = self._board.sessions.remove(ref)
-            if fenced is not None:
-                fenced.outlet.close("SUPERSEDED", "A newer session of this Runner has taken over.")
+        self._board.fenced(claims.fenced)
 
 
 class Timekeeper:
@@ -158,7 +156,7 @@ class Timekeeper:
         return board.next_due_unix_ms
 
     async def _redeliver(self, now: float) -> None:
-        for session in self._board.sessions.all():
+        for session in self._board.sessions.awaiting():
             late = session.overdue(now, self._terms.accept_s)
             if late:
                 job_ids = [session.leases[lease_id] for lease_id in late if lease_id in session.leases]
@@ -175,7 +173,7 @@ class Timekeeper:
         if self._board.next_due_unix_ms is not None:
             pauses.append((self._board.next_due_unix_ms - self._clock.unix_ms()) / 1000)
         now = self._clock.monotonic()
-        for session in self._board.sessions.all():
+        for session in self._board.sessions.awaiting():
             overdue = session.next_overdue(self._terms.accept_s)
             if overdue is not None:
                 pauses.append(overdue - now)

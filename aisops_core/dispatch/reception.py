@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import structlog
 
 from aisops_core.clock import Clock
-from aisops_core.dispatch import opening, upkeep
+from aisops_core.dispatch import opening
+from aisops_core.dispatch.beats import Beats
 from aisops_core.dispatch.catalog import Catalog
+from aisops_core.dispatch.doors import Doors
 from aisops_core.dispatch.ingest import ingest
 from aisops_core.dispatch.inputs import InputSchemas
 from aisops_core.dispatch.lease import LeaseTerms
-from aisops_core.dispatch.opening import Opened, Opening, digest_of
+from aisops_core.dispatch.opening import Opened, Opening
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.pump import send_again
 from aisops_core.dispatch.records import OpenedSession, SessionRef
-from aisops_core.dispatch.sessions import PING_S, LiveSession, may_replace
+from aisops_core.dispatch.sessions import PING_S, SUPERSEDED, TAKEN_OVER, LiveSession, may_replace
 from aisops_core.dispatch.switchboard import Switchboard
+from aisops_core.dispatch.upkeep import Renewal
 from aisops_core.errors import Fenced, SessionRefused
 from aisops_core.storage.engine import Store
+from aisops_core.storage.gather import Gather
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.errors import Refusal
 from aisops_protocol.limits import PROTOCOL_MAX, PROTOCOL_MIN, TOKEN_BYTES
-from aisops_protocol.messages import Ack, Capability, EffectClass, Heartbeat, Hello, JobCancel, RunnerEnvelope, Welcome
+from aisops_protocol.messages import Ack, EffectClass, Heartbeat, Hello, JobCancel, RunnerEnvelope, Welcome
 
-SUPERSEDED: Final = "SUPERSEDED"
 DUPLICATE_RETRY_MS: Final = 60_000
 log = structlog.get_logger(__name__)
 
@@ -54,7 +56,10 @@ class Reception:
         self._catalog, self._schemas = catalog, schemas
         self._terms, self._random_bytes = terms, random_bytes
         self._replica, self._heartbeat_s, self._ping_s = replica, heartbeat_s, ping_s
-        self._doors: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+        self._doors = Doors()
+        self._openings = Gather[Opening, Opened](self._open_together)
+        self._closings = Gather[SessionRef, None](self._close_together)
+        self.beats = Beats(store, heartbeat_s, board.fenced)
         self.core_epoch = b""
 
     async def open(self, principal: Principal, hello: Hello, outlet: Outlet) -> OpenedSession:
@@ -72,26 +77,26 @@ class Reception:
             message = f"Core speaks protocol versions {PROTOCOL_MIN} to {PROTOCOL_MAX}."
             raise SessionRefused(Refusal.PROTOCOL_UNSUPPORTED.value, message)
         tenant_id, runner_id = principal.tenant_id, principal.subject_id
-        async with self._door(tenant_id, runner_id):
+        async with self._doors.of(tenant_id, runner_id):
             await self._rule_out_clone(tenant_id, runner_id, hello)
-            request = Opening(
-                tenant_id,
-                runner_id,
-                self._random_bytes(TOKEN_BYTES),
-                self.core_epoch,
-                hello,
-                await asyncio.to_thread(self._schema_problems, hello.capabilities),
-            )
-            now_ms = self._clock.unix_ms()
-            opened = await self._store.write(
-                lambda connection: opening.open_session(
-                    connection, request, terms=self._terms, now_ms=now_ms, random_bytes=self._random_bytes
-                )
-            )
-            return self._install(request, opened, outlet)
+            problems = self._schemas.problems_if_known(hello.capabilities)
+            if problems is None:  # compiling takes time, and hostile schemas take more
+                problems = await asyncio.to_thread(self._schemas.problems, hello.capabilities)
+            session_id = self._random_bytes(TOKEN_BYTES)
+            request = Opening(tenant_id, runner_id, session_id, self.core_epoch, hello, problems)
+            return self._install(request, await self._openings.add(request), outlet)
 
-    def _door(self, tenant_id: str, runner_id: str) -> AbstractAsyncContextManager[None]:
-        return _Door(self._doors, (tenant_id, runner_id))
+    async def _open_together(self, requests: Sequence[Opening]) -> Sequence[Opened | Exception]:
+        now_ms = self._clock.unix_ms()
+        return await self._store.write(
+            lambda connection: opening.open_sessions(
+                connection, requests, terms=self._terms, now_ms=now_ms, random_bytes=self._random_bytes
+            )
+        )
+
+    async def _close_together(self, refs: Sequence[SessionRef]) -> Sequence[None]:
+        await self._store.write(lambda connection: opening.close_sessions(connection, refs))
+        return [None] * len(refs)
 
     async def _rule_out_clone(self, tenant_id: str, runner_id: str, hello: Hello) -> None:
         old = self._board.sessions.of(tenant_id, runner_id)
@@ -103,10 +108,6 @@ class Reception:
             f"Another machine is connected as Runner {runner_id!r}.",
             retry_after_ms=DUPLICATE_RETRY_MS,
         )
-
-    def _schema_problems(self, capabilities: Sequence[Capability]) -> dict[bytes, str]:
-        problems = {digest_of(c): self._schemas.problem(digest_of(c), c.input_schema) for c in capabilities}
-        return {digest: problem for digest, problem in problems.items() if problem}
 
     def _install(self, request: Opening, opened: Opened, outlet: Outlet) -> OpenedSession:
         """No await from the commit to the return: nothing can be sent before the caller has the Welcome."""
@@ -126,12 +127,17 @@ class Reception:
         )
         replaced = self._board.sessions.install(session)
         if replaced is not None:
-            replaced.outlet.close(SUPERSEDED, "A newer session of this Runner has taken over.")
-        self._catalog.forget(ref.tenant_id)
+            replaced.outlet.close(SUPERSEDED, TAKEN_OVER)
+        if opened.offers_changed:
+            self._catalog.forget(ref.tenant_id)
         self._board.ended(opened.ended)
-        self._board.queued(opened.requeued)
+        if opened.requeued:
+            self._board.queued(opened.requeued)
         send_again(session, opened.redeliver, opened.leases, self._terms)
-        self._board.timing.set()
+        if session.unaccepted:
+            self._board.timing.set()
+        if session.free_slots:
+            self._board.work.set()
         return OpenedSession(ref, self._welcome(request, opened))
 
     def _welcome(self, request: Opening, opened: Opened) -> Welcome:
@@ -172,33 +178,30 @@ class Reception:
             return
         session.accepted(outcome.accepted)
         for capability in outcome.withdrawn:
-            session.capabilities.pop(capability, None)
+            self._board.sessions.withdraw(session, capability)
         for job_id, lease_id in outcome.stale:
             session.outlet.send(JobCancel(job_id, lease_id))
         if outcome.freed:
             session.freed(outcome.freed)
             self._board.work.set()
 
-    async def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
-        """Renew the leases a Runner lists and note that it lives.
+    def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
+        """Note that a Runner lives; soon, with others, this and the leases it lists are renewed in the database.
 
         Raises:
-            Fenced: A newer session has taken over.
-            StorageUnavailable: The database could not serve.
+            Fenced: A newer session has taken over here. One that has taken over elsewhere shows when this is stored:
+                then the session is closed.
         """
         session = self._hear(ref)
         if session is None:
             raise Fenced(ref.runner_id)
-        session.beat(heartbeat)
-        if session.free_slots:
+        if session.beat(heartbeat):
             self._board.work.set()
         now_ms = self._clock.unix_ms()
-        until_ms = self._terms.until(now_ms)
         # Only leases that Core gave this session: a Runner cannot renew what it never had.
-        leases = [lease_id for lease_id in heartbeat.leases if lease_id in session.leases]
-        await self._store.write(
-            lambda connection: upkeep.renew(connection, ref, heartbeat, leases, until_ms=until_ms, now_ms=now_ms)
-        )
+        held = session.leases
+        leases = [(held[lease_id], lease_id) for lease_id in heartbeat.leases if lease_id in held]
+        self.beats.note(Renewal(ref, heartbeat, leases, self._terms.until(now_ms), now_ms))
 
     async def close(self, ref: SessionRef, reason: str) -> None:
         """Forget a session; its jobs stay with the Runner until their leases lapse. Repeating it changes nothing.
@@ -210,37 +213,10 @@ class Reception:
         if session is None:
             return
         log.info("session closed", tenant_id=ref.tenant_id, runner_id=ref.runner_id, reason=reason)
-        await self._store.write(lambda connection: opening.close_session(connection, ref))
+        await self._closings.add(ref)
 
     def _hear(self, ref: SessionRef) -> LiveSession | None:
         session = self._board.sessions.find(ref)
         if session is not None:
             session.hear(self._clock.monotonic())
         return session
-
-
-class _Door(AbstractAsyncContextManager[None]):
-    """Lets the sessions of one Runner open one after the other; forgotten when nobody stands at it."""
-
-    def __init__(self, doors: dict[tuple[str, str], tuple[asyncio.Lock, int]], key: tuple[str, str]) -> None:
-        self._doors, self._key = doors, key
-
-    async def __aenter__(self) -> None:
-        lock, queue = self._doors.get(self._key, (asyncio.Lock(), 0))
-        self._doors[self._key] = (lock, queue + 1)
-        try:
-            await lock.acquire()
-        except BaseException:
-            self._leave()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._doors[self._key][0].release()
-        self._leave()
-
-    def _leave(self) -> None:
-        lock, queue = self._doors[self._key]
-        if queue == 1:
-            del self._doors[self._key]
-        else:
-            self._doors[self._key] = (lock, queue - 1)

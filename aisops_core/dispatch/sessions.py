@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from aisops_core.dispatch.claims import Capacity
-from aisops_core.dispatch.matching import Offer
+from aisops_core.dispatch.matching import Demand, Offer, refusal
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.records import SessionRef
 from aisops_protocol.messages import EffectClass, Heartbeat, Ping
@@ -17,6 +19,8 @@ LIVE_S: Final = 30.0
 """Heard of within this time, a session counts as live."""
 PING_S: Final = 5.0
 """So long a session that counts as live may take to prove it when another instance knocks."""
+SUPERSEDED: Final = "SUPERSEDED"
+TAKEN_OVER: Final = "A newer session of this Runner has taken over."
 
 
 @dataclass(slots=True)
@@ -46,10 +50,18 @@ class LiveSession:
         """How many more jobs the Runner can take now."""
         return max(0, self.slots - len(self.leases) - self.reserved)
 
+    @property
+    def offer(self) -> Offer:
+        """What the Runner has to give at this moment."""
+        return Offer(self.ref.runner_id, self.capabilities.keys(), self.labels, self.free_slots, self.draining)
+
+    def may_have(self, demand: Demand) -> bool:
+        """Whether the Runner may have such a job now."""
+        return self.free_slots > 0 and refusal(demand, self.offer) is None
+
     def capacity(self) -> Capacity:
         """What the session has to give, for a claim."""
-        offer = Offer(self.ref.runner_id, self.capabilities.keys(), self.labels, self.free_slots, self.draining)
-        return Capacity(self.ref, offer, self.journal_id, self.capabilities)
+        return Capacity(self.ref, self.offer, self.journal_id, self.capabilities)
 
     def hear(self, now: float) -> None:
         """Something arrived: the Runner is alive."""
@@ -73,14 +85,16 @@ class LiveSession:
             if self.leases.pop(lease_id, None) is None:
                 self.reserved = max(0, self.reserved - 1)
 
-    def beat(self, heartbeat: Heartbeat) -> None:
-        """Correct the count of free slots by what the Runner says.
+    def beat(self, heartbeat: Heartbeat) -> bool:
+        """Correct the count of free slots by what the Runner says; True when it has room that it had not before.
 
         A heartbeat overtakes results and is overtaken by jobs, so it may show fewer taken slots than Core counts; that
         is no news. More taken slots are: something runs there that Core does not know of.
         """
+        before = 0 if self.draining else self.free_slots
         self.draining = heartbeat.draining
         self.reserved = max(0, self.slots - len(self.leases) - heartbeat.free_slots)
+        return not self.draining and self.free_slots > before
 
     def overdue(self, now: float, accept_s: float) -> list[bytes]:
         """Leases sent longer than `accept_s` ago and not accepted; each is given that long again."""
@@ -101,10 +115,12 @@ class LiveSession:
 
 
 class Sessions:
-    """The live sessions of this process, one per Runner."""
+    """The live sessions of this process, one per Runner, found by tenant and capability as well as by name."""
 
     def __init__(self) -> None:
         self._live: dict[tuple[str, str], LiveSession] = {}
+        self._offering: dict[tuple[str, str], OrderedDict[str, LiveSession]] = {}
+        self._sent: dict[tuple[str, str], LiveSession] = {}
 
     def __len__(self) -> int:
         return len(self._live)
@@ -124,17 +140,69 @@ class Sessions:
 
     def install(self, session: LiveSession) -> LiveSession | None:
         """Make this the Runner's session; returns the one it replaces."""
-        key = (session.ref.tenant_id, session.ref.runner_id)
+        tenant_id, runner_id = key = (session.ref.tenant_id, session.ref.runner_id)
         replaced = self._live.get(key)
+        if replaced is not None:
+            self._forget(replaced)
         self._live[key] = session
+        for capability in session.capabilities:
+            self._offering.setdefault((tenant_id, capability), OrderedDict())[runner_id] = session
+        if session.unaccepted:
+            self._sent[key] = session
         return replaced
 
     def remove(self, ref: SessionRef) -> LiveSession | None:
         """Forget a session; None when it was not (or no longer) the Runner's newest here."""
         session = self.find(ref)
         if session is not None:
-            del self._live[ref.tenant_id, ref.runner_id]
+            self._forget(session)
         return session
+
+    def withdraw(self, session: LiveSession, capability: str) -> None:
+        """The Runner says that it does not have this after all."""
+        session.capabilities.pop(capability, None)
+        self._no_longer_offers(session, capability)
+
+    def _forget(self, session: LiveSession) -> None:
+        key = (session.ref.tenant_id, session.ref.runner_id)
+        del self._live[key]
+        self._sent.pop(key, None)
+        for capability in session.capabilities:
+            self._no_longer_offers(session, capability)
+
+    def _no_longer_offers(self, session: LiveSession, capability: str) -> None:
+        offering = self._offering.get((session.ref.tenant_id, capability))
+        if offering is not None:
+            offering.pop(session.ref.runner_id, None)
+            if not offering:
+                del self._offering[session.ref.tenant_id, capability]
+
+    # --- giving out work --------------------------------------------------------------------------------------------
+
+    def with_room(self, tenant_id: str, demand: Demand, most: int) -> list[LiveSession]:
+        """Sessions that may have such a job now, at most `most`: those first that were given nothing for longest.
+
+        However many Runners are connected, a claim looks at few of them.
+        """
+        if demand.pinned_runner_id is not None:
+            session = self.of(tenant_id, demand.pinned_runner_id)
+            return [session] if session is not None and session.may_have(demand) else []
+        offering = self._offering.get((tenant_id, demand.capability))
+        if offering is None:
+            return []
+        return list(islice((session for session in offering.values() if session.may_have(demand)), most))
+
+    def gave(self, session: LiveSession) -> None:
+        """The session was given work: others are asked before it, and its acceptance is awaited."""
+        tenant_id, runner_id = session.ref.tenant_id, session.ref.runner_id
+        for capability in session.capabilities:
+            self._offering[tenant_id, capability].move_to_end(runner_id)
+        self._sent[tenant_id, runner_id] = session
+
+    def awaiting(self) -> list[LiveSession]:
+        """Sessions that have not accepted everything they were sent."""
+        self._sent = {key: session for key, session in self._sent.items() if session.unaccepted}
+        return list(self._sent.values())
 
 
 async def may_replace(old: LiveSession | None, instance_id: bytes, now: float, *, ping_s: float = PING_S) -> bool:

@@ -108,6 +108,16 @@ _NEXT: Final = HotQuery(
     .with_for_update(skip_locked=True),
     (_TENANT, "b_route", "b_now_ms", "b_limit"),
 )
+_LEASED_TO: Final = HotQuery(
+    select(*_WITHOUT_BODIES)
+    .where(
+        jobs.c.tenant_id == bindparam(_TENANT),
+        jobs.c.runner_id == bindparam("b_runner_id"),
+        jobs.c.lease_until_unix_ms.is_not(None),
+    )
+    .with_for_update(),
+    (_TENANT, "b_runner_id"),
+)
 _QUEUED_ON: Final = HotQuery(
     select(jobs.c.job_id)
     .where(jobs.c.tenant_id == bindparam(_TENANT), jobs.c.route == bindparam("b_route"), jobs.c.state == _QUEUED)
@@ -168,12 +178,7 @@ def load(
 
 def leased_to(connection: Connection, tenant_id: str, runner_id: str) -> list[JobRecord]:
     """The Runner's active jobs, without bodies, locked."""
-    query = (
-        select(*_WITHOUT_BODIES)
-        .where(jobs.c.tenant_id == tenant_id, jobs.c.runner_id == runner_id, jobs.c.lease_until_unix_ms.is_not(None))
-        .with_for_update()
-    )
-    return [_record(row) for row in connection.execute(query)]
+    return [_record(row) for row in _LEASED_TO.rows(connection, tenant_id, runner_id)]
 
 
 def queued_on(connection: Connection, tenant_id: str, route: bytes, now_ms: int, limit: int) -> list[JobRecord]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
-from aisops_core.dispatch.claims import Capacity, Market
+from aisops_core.dispatch.claims import CLAIM_LIMIT, Market
 from aisops_core.dispatch.job import JobRecord
-from aisops_core.dispatch.matching import Demand, demand_of, refusal
-from aisops_core.dispatch.sessions import Sessions
+from aisops_core.dispatch.matching import Demand, demand_of
+from aisops_core.dispatch.records import SessionRef
+from aisops_core.dispatch.sessions import SUPERSEDED, TAKEN_OVER, LiveSession, Sessions
 
 
 class Routes:
@@ -46,12 +47,15 @@ class Routes:
         """Forget routes found empty, but not those where a job was added after `mark`."""
         for tenant_id, route in emptied:
             if self._added.get((tenant_id, route), 0) <= mark:
-                self._tenants.get(tenant_id, {}).pop(route, None)
+                routes = self._tenants.get(tenant_id, {})
+                routes.pop(route, None)
                 self._added.pop((tenant_id, route), None)
+                if not routes:
+                    self._tenants.pop(tenant_id, None)
 
-    def of(self, tenant_id: str) -> Mapping[bytes, Demand]:
-        """The tenant's routes."""
-        return self._tenants.get(tenant_id, {})
+    def all(self) -> Iterable[tuple[str, Mapping[bytes, Demand]]]:
+        """Every tenant's routes; tenants without any are left out."""
+        return self._tenants.items()
 
 
 class Waiters:
@@ -117,6 +121,13 @@ class Switchboard:
         """Jobs have ended."""
         self.waiters.tell(records)
 
+    def fenced(self, refs: Iterable[SessionRef]) -> None:
+        """Newer sessions of these Runners have taken over, perhaps at another Core."""
+        for ref in refs:
+            session = self.sessions.remove(ref)
+            if session is not None:
+                session.outlet.close(SUPERSEDED, TAKEN_OVER)
+
     def due(self, at_unix_ms: int) -> None:
         """Something is to be looked at then (wall clock, ms)."""
         if self.next_due_unix_ms is None or at_unix_ms < self.next_due_unix_ms:
@@ -125,17 +136,15 @@ class Switchboard:
 
     def markets(self) -> list[Market]:
         """Tenants that have both a route with waiting jobs and a session with room for it."""
-        by_tenant: dict[str, list[Capacity]] = {}
-        for session in self.sessions.all():
-            if session.free_slots and not session.draining:
-                by_tenant.setdefault(session.ref.tenant_id, []).append(session.capacity())
         markets = []
-        for tenant_id, capacities in by_tenant.items():
-            routes = {
-                route: demand
-                for route, demand in self.routes.of(tenant_id).items()
-                if any(refusal(demand, capacity.offer) is None for capacity in capacities)
-            }
+        for tenant_id, waiting in self.routes.all():
+            routes: dict[bytes, Demand] = {}
+            found: dict[str, LiveSession] = {}
+            for route, demand in waiting.items():
+                sessions = self.sessions.with_room(tenant_id, demand, CLAIM_LIMIT)
+                if sessions:
+                    routes[route] = demand
+                    found.update((session.ref.runner_id, session) for session in sessions)
             if routes:
-                markets.append(Market(tenant_id, capacities, routes))
+                markets.append(Market(tenant_id, [session.capacity() for session in found.values()], routes))
         return markets

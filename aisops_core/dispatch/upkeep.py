@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, true, update
 
 from aisops_core.dispatch import fence, lease, store
 from aisops_core.dispatch import job as machine
@@ -17,11 +17,39 @@ from aisops_core.dispatch.job import JobRecord, JobState, Note
 from aisops_core.dispatch.lease import LeaseTerms
 from aisops_core.dispatch.matching import Demand, demand_of
 from aisops_core.dispatch.records import SessionRef
-from aisops_core.storage.schema import jobs
+from aisops_core.storage.hot import HotStatement, Row
+from aisops_core.storage.schema import jobs, runners
 from aisops_protocol.messages import Heartbeat
 
 SWEEP_LIMIT: Final = 500
 _QUEUED: Final = jobs.c.state == literal_column("'queued'")
+_SEEN_COLUMNS: Final = (
+    "last_seen_unix_ms",
+    "free_slots",
+    "draining",
+    "queue_messages",
+    "queue_bytes",
+    "queue_dropped",
+    "queue_quarantined",
+)
+_SEEN: Final = HotStatement(
+    update(runners)
+    .where(fence.NEWEST)
+    .values(connected=true(), **{name: bindparam(f"b_{name}") for name in _SEEN_COLUMNS}),
+    (*(f"b_{name}" for name in _SEEN_COLUMNS), *fence.NEWEST_NAMES),
+)
+_RENEW: Final = HotStatement(
+    update(jobs)
+    .where(
+        jobs.c.tenant_id == bindparam("b_tenant_id"),
+        jobs.c.job_id == bindparam("b_job_id"),
+        jobs.c.lease_id == bindparam("b_lease_id"),
+        jobs.c.session_epoch == bindparam("b_session_epoch"),
+        jobs.c.lease_until_unix_ms.is_not(None),
+    )
+    .values(lease_until_unix_ms=bindparam("b_until_ms")),
+    ("b_until_ms", "b_tenant_id", "b_job_id", "b_lease_id", "b_session_epoch"),
+)
 
 
 @dataclass(slots=True)
@@ -34,45 +62,48 @@ class Swept:
     next_due_unix_ms: int | None = None
 
 
-def renew(
-    connection: Connection,
-    ref: SessionRef,
-    heartbeat: Heartbeat,
-    leases: Sequence[bytes],
-    *,
-    until_ms: int,
-    now_ms: int,
-) -> None:
-    """Record a heartbeat: the Runner was seen, and the leases it lists live on.
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """One heartbeat to record: the Runner was seen at `now_ms`, and these leases (of job id, lease id) live on."""
 
-    Raises:
-        Fenced: A newer session has taken over.
+    ref: SessionRef
+    heartbeat: Heartbeat
+    leases: Sequence[tuple[str, bytes]]
+    until_ms: int
+    now_ms: int
+
+
+def renew(connection: Connection, renewals: Sequence[Renewal]) -> list[SessionRef]:
+    """Record heartbeats of different Runners in two statements.
+
+    Returns:
+        Sessions that a newer one has taken over: of these nothing was recorded.
     """
-    stats = heartbeat.queue_stats
-    fence.touch(
+    ordered = sorted(renewals, key=_of_runner)  # one order for all, so that two Cores never wait for each other
+    seen = _SEEN.many(connection, [_row_seen(renewal) for renewal in ordered])
+    fenced = [] if seen == len(ordered) else [r.ref for r in ordered if not fence.holds(connection, r.ref)]
+    lost = {(ref.tenant_id, ref.runner_id) for ref in fenced}
+    _RENEW.many(
         connection,
-        ref,
-        connected=True,
-        last_seen_unix_ms=now_ms,
-        free_slots=heartbeat.free_slots,
-        draining=heartbeat.draining,
-        queue_messages=stats.messages,
-        queue_bytes=stats.bytes,
-        queue_dropped=stats.dropped,
-        queue_quarantined=stats.quarantined,
+        [
+            (renewal.until_ms, renewal.ref.tenant_id, job_id, lease_id, renewal.ref.session_epoch)
+            for renewal in ordered
+            if _of_runner(renewal) not in lost
+            for job_id, lease_id in sorted(renewal.leases)
+        ],
     )
-    if leases:
-        connection.execute(
-            update(jobs)
-            .where(
-                jobs.c.tenant_id == ref.tenant_id,
-                jobs.c.runner_id == ref.runner_id,
-                jobs.c.session_epoch == ref.session_epoch,
-                jobs.c.lease_until_unix_ms.is_not(None),
-                jobs.c.lease_id.in_(list(leases)),
-            )
-            .values(lease_until_unix_ms=until_ms)
-        )
+    return fenced
+
+
+def _of_runner(renewal: Renewal) -> tuple[str, str]:
+    return renewal.ref.tenant_id, renewal.ref.runner_id
+
+
+def _row_seen(renewal: Renewal) -> Row:
+    beat, ref = renewal.heartbeat, renewal.ref
+    stats = beat.queue_stats
+    queue = (stats.messages, stats.bytes, stats.dropped, stats.quarantined)
+    return (renewal.now_ms, beat.free_slots, beat.draining, *queue, ref.tenant_id, ref.runner_id, ref.session_epoch)
 
 
 def lease_again(connection: Connection, until_ms: int) -> int:

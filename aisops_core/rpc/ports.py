@@ -33,8 +33,8 @@ class Sessions(Protocol):
         """Commit durable messages together with their watermark, or raise Fenced."""
         ...
 
-    async def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
-        """Renew leases and presence, or raise Fenced."""
+    def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
+        """Renew leases and presence soon, or raise Fenced."""
         ...
 
     async def close_session(self, ref: SessionRef, reason: str) -> None:

@@ -213,8 +213,7 @@ class Stream:
             self._to_beat.clear()
             newest, self._heartbeat = self._heartbeat, None
             if newest is not None and self._ref is not None:
-                with self._patiently():
-                    await self._sessions.heartbeat(self._ref, newest)
+                self._sessions.heartbeat(self._ref, newest)
 
     @contextlib.contextmanager
     def _patiently(self) -> Iterator[None]:

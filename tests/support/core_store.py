@@ -253,7 +253,8 @@ class ScriptedRunner:
         assert self.opened is not None
         free = self.slots - len(leases) if free_slots is None else free_slots
         beat = Heartbeat(self.parts.clock.unix_ms(), leases=leases, free_slots=free)
-        await self.parts.dispatcher.heartbeat(self.opened.ref, beat)
+        self.parts.dispatcher.heartbeat(self.opened.ref, beat)
+        await self.parts.dispatcher._reception.beats.flush()
 
     async def expect(self, kind: type[Body], count: int = 1) -> list[Body]:
         """The next messages of this kind; they are taken out of what was received."""

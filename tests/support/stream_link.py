@@ -10,6 +10,7 @@ import pytest
 
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.records import OpenedSession, SessionRef
+from aisops_core.errors import Fenced
 from aisops_core.rpc.ending import Ending
 from aisops_core.rpc.stream import Stream
 from aisops_core.tenants.principal import Principal
@@ -80,11 +81,11 @@ class Dispatcher:
         if self.fault is not None:
             raise self.fault
 
-    async def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
+    def heartbeat(self, ref: SessionRef, heartbeat: Heartbeat) -> None:
         assert ref == REF
         self.beats.append(heartbeat)
         self.changed.set()
-        if self.fault is not None:
+        if isinstance(self.fault, Fenced):
             raise self.fault
 
     async def close_session(self, ref: SessionRef, reason: str) -> None:

@@ -58,7 +58,7 @@ async def test_every_write_of_an_older_session_is_refused_and_leaves_nothing(
     with pytest.raises(Fenced):
         await parts.dispatcher.deliver(old.ref, runner.queue_epoch, envelopes, 2)
     with pytest.raises(Fenced):
-        await parts.dispatcher.heartbeat(old.ref, Heartbeat(0))
+        parts.dispatcher.heartbeat(old.ref, Heartbeat(0))
     await parts.dispatcher.close_session(old.ref, "late goodbye")
     assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "leased"
     assert (await parts.dispatcher.logs(TENANT, job.job_id)).items == ()

@@ -88,10 +88,9 @@ def test_a_route_is_not_dropped_when_a_job_came_meanwhile() -> None:
     mark = routes.mark()
     routes.add("t", demand)
     routes.drop([("t", demand.route)], mark)
-    assert demand.route in routes.of("t")
+    assert demand.route in dict(routes.all())["t"]
     routes.drop([("t", demand.route)], routes.mark())
-    assert routes.of("t") == {}
-    assert routes.of("elsewhere") == {}
+    assert not routes.all()
 
 
 def test_a_market_needs_a_route_and_a_session_that_fit() -> None:
@@ -113,6 +112,46 @@ def test_a_market_needs_a_route_and_a_session_that_fit() -> None:
     import asyncio
 
     asyncio.run(scene())
+
+
+def test_a_claim_looks_at_few_sessions_and_at_those_first_that_had_nothing_for_longest() -> None:
+    sessions, demand = Sessions(), Demand("slack.send")
+    for number in range(10):
+        sessions.install(a_session(runner_id=f"r{number}"))
+    first = sessions.with_room("t", demand, 3)
+    assert [session.ref.runner_id for session in first] == ["r0", "r1", "r2"]
+    for session in first:
+        session.give(session.ref.runner_id.encode(), "job", 0.0)
+        sessions.gave(session)
+    assert [session.ref.runner_id for session in sessions.with_room("t", demand, 3)] == ["r3", "r4", "r5"]
+    assert [session.ref.runner_id for session in sessions.awaiting()] == ["r0", "r1", "r2"]
+    first[0].accepted([b"r0"])
+    assert [session.ref.runner_id for session in sessions.awaiting()] == ["r1", "r2"]
+    (pinned,) = sessions.with_room("t", Demand("slack.send", (), "r9"), 3)
+    assert pinned.ref.runner_id == "r9"
+    assert sessions.with_room("t", Demand("slack.send", (), "r10"), 3) == []
+    assert sessions.with_room("elsewhere", demand, 3) == []
+
+
+def test_what_a_session_no_longer_offers_it_is_not_asked_for() -> None:
+    sessions, one, other = Sessions(), a_session(runner_id="one"), a_session(runner_id="other")
+    sessions.install(one)
+    sessions.install(other)
+    sessions.withdraw(one, "slack.send")
+    assert sessions.with_room("t", Demand("slack.send"), 9) == [other]
+    sessions.remove(other.ref)
+    assert sessions.with_room("t", Demand("slack.send"), 9) == []
+    sessions.remove(one.ref)
+    assert len(sessions) == 0
+
+
+def test_only_room_that_was_not_there_before_is_news() -> None:
+    session = a_session(slots=2)
+    assert not session.beat(Heartbeat(0, free_slots=2))
+    assert not session.beat(Heartbeat(0, free_slots=0))
+    assert session.beat(Heartbeat(0, free_slots=1))
+    assert not session.beat(Heartbeat(0, free_slots=2, draining=True))
+    assert session.beat(Heartbeat(0, free_slots=2))
 
 
 def test_job_ids_sort_by_time_even_within_a_millisecond_and_when_the_clock_steps_back() -> None:
