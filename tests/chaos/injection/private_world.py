@@ -15,7 +15,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ async def in_private_world(work: Callable[[], Awaitable[T]]) -> T:
         await asyncio.to_thread(thread.join)
 
 
-class _Inside:
+class _Inside(Generic[T]):
     """The thread's life: enter, run, report."""
 
     def __init__(self, work: Callable[[], Awaitable[T]], outcome: Future[T]) -> None:

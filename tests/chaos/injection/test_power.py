@@ -70,7 +70,7 @@ def after(events: list[TraceEvent], point: int, loss: Loss, seed: int = 0) -> Cu
     return next(cut for cut in cuts(events, [point], random.Random(seed)) if cut.loss is loss)
 
 
-def test_everything_done_to_the_folder_is_recorded_in_order(tmp_path: Path):
+def test_everything_done_to_the_folder_is_recorded_in_order(tmp_path: Path) -> None:
     assert recorded(tmp_path) == [
         Made("one"),
         Wrote("one", 0, b"first"),
@@ -89,12 +89,12 @@ def test_everything_done_to_the_folder_is_recorded_in_order(tmp_path: Path):
     ]
 
 
-def test_a_change_the_replay_does_not_know_is_refused(tmp_path: Path):
+def test_a_change_the_replay_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TraceUnreadable, match="writev"):
         recorded(tmp_path, "import os, sys; os.writev(os.open(sys.argv[1] + '/x', os.O_CREAT | os.O_RDWR), [b'a'])")
 
 
-def test_what_was_synced_survives_every_loss_and_names_need_their_folder_synced(tmp_path: Path):
+def test_what_was_synced_survives_every_loss_and_names_need_their_folder_synced(tmp_path: Path) -> None:
     events = recorded(tmp_path)
     assert after(events, 11, Loss.LOST).files == {}
     assert after(events, 12, Loss.LOST).files == {"one": b"first", "final": b"whole"}
@@ -120,7 +120,7 @@ def outcomes(loss: Loss, events: list[TraceEvent] = WRITES) -> set[bytes]:
     return {content[::512].replace(b"\0", b".") for content in found}
 
 
-def test_each_loss_keeps_what_it_says():
+def test_each_loss_keeps_what_it_says() -> None:
     assert outcomes(Loss.LOST) == {b""}
     assert outcomes(Loss.SUBSET) == {b"", b"aa", b"..bb", b"aabb"}
     assert outcomes(Loss.REORDERED) == {b"", b"..bb", b"aabb"}
@@ -129,13 +129,13 @@ def test_each_loss_keeps_what_it_says():
     assert len(torn) == 16
 
 
-def test_a_sync_covers_only_what_was_written_when_it_began():
+def test_a_sync_covers_only_what_was_written_when_it_began() -> None:
     assert outcomes(Loss.LOST, [*WRITES, Synced("f", 3)]) == {b"aa"}
     assert outcomes(Loss.SUBSET, [*WRITES, Synced("f", 3)]) == {b"aa", b"aabb"}
     assert outcomes(Loss.LOST, [*WRITES, Synced("f", 4)]) == {b"aabb"}
 
 
-def test_names_are_lost_in_order():
+def test_names_are_lost_in_order() -> None:
     events: list[TraceEvent] = [Made("a"), Made("b"), Removed("a"), Made("x-shm"), Moved("b", "c")]
     found = {tuple(sorted(after(events, 5, Loss.SUBSET, seed).files)) for seed in range(100)}
     assert found == {(), ("a",), ("a", "b"), ("b",), ("c",)}

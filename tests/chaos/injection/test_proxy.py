@@ -47,7 +47,7 @@ async def there_and_back(proxy: ChaosProxy, data: bytes) -> bytes:
     return answer
 
 
-async def test_without_a_fault_every_octet_passes_and_ends_reach_the_other_side(echo: int):
+async def test_without_a_fault_every_octet_passes_and_ends_reach_the_other_side(echo: int) -> None:
     data = random.Random(1).randbytes(3_000_000)
     async with ChaosProxy(echo) as proxy:
         reader, writer = await dial(proxy)
@@ -64,7 +64,7 @@ async def test_without_a_fault_every_octet_passes_and_ends_reach_the_other_side(
         writer.close()
 
 
-async def test_latency_delays_each_way(echo: int):
+async def test_latency_delays_each_way(echo: int) -> None:
     async with ChaosProxy(echo) as proxy:
         proxy.latency_s = 0.15
         began = asyncio.get_running_loop().time()
@@ -72,7 +72,7 @@ async def test_latency_delays_each_way(echo: int):
         assert asyncio.get_running_loop().time() - began >= 0.3
 
 
-async def test_a_narrow_way_passes_no_more_than_its_rate(echo: int):
+async def test_a_narrow_way_passes_no_more_than_its_rate(echo: int) -> None:
     async with ChaosProxy(echo) as proxy:
         proxy.bytes_per_s = 20_000
         began = asyncio.get_running_loop().time()
@@ -81,7 +81,7 @@ async def test_a_narrow_way_passes_no_more_than_its_rate(echo: int):
 
 
 @pytest.mark.parametrize("way", list(Way))
-async def test_what_is_held_back_arrives_whole_once_released(echo: int, way: Way):
+async def test_what_is_held_back_arrives_whole_once_released(echo: int, way: Way) -> None:
     async with ChaosProxy(echo) as proxy:
         reader, writer = await dial(proxy)
         writer.write(b"before")
@@ -97,7 +97,7 @@ async def test_what_is_held_back_arrives_whole_once_released(echo: int, way: Way
         writer.close()
 
 
-async def test_cut_resets_every_connection_and_new_ones_work(echo: int):
+async def test_cut_resets_every_connection_and_new_ones_work(echo: int) -> None:
     async with ChaosProxy(echo) as proxy:
         links = [await dial(proxy) for _ in range(3)]
         for reader, writer in links:
@@ -112,7 +112,7 @@ async def test_cut_resets_every_connection_and_new_ones_work(echo: int):
         assert await there_and_back(proxy, b"again") == b"again"
 
 
-async def test_cut_in_order_is_an_end_of_file(echo: int):
+async def test_cut_in_order_is_an_end_of_file(echo: int) -> None:
     async with ChaosProxy(echo) as proxy:
         reader, writer = await dial(proxy)
         writer.write(b"x")
@@ -123,7 +123,7 @@ async def test_cut_in_order_is_an_end_of_file(echo: int):
         writer.close()
 
 
-async def test_an_idle_connection_is_closed_and_a_busy_one_is_not(echo: int):
+async def test_an_idle_connection_is_closed_and_a_busy_one_is_not(echo: int) -> None:
     async with ChaosProxy(echo) as proxy:
         proxy.idle_cut_s = 0.4
         idle_reader, idle_writer = await dial(proxy)
@@ -146,7 +146,7 @@ async def test_an_idle_connection_is_closed_and_a_busy_one_is_not(echo: int):
             one.close()
 
 
-async def test_corruption_changes_octets_and_not_their_number(echo: int):
+async def test_corruption_changes_octets_and_not_their_number(echo: int) -> None:
     async with ChaosProxy(echo, random.Random(7)) as proxy:
         proxy.corrupt = 1.0
         sent = bytes(1000)
@@ -155,7 +155,7 @@ async def test_corruption_changes_octets_and_not_their_number(echo: int):
         assert received != sent
 
 
-async def test_a_refusing_proxy_and_a_dead_target_reset_at_once(echo: int):
+async def test_a_refusing_proxy_and_a_dead_target_reset_at_once(echo: int) -> None:
     async with ChaosProxy(echo) as proxy:
         proxy.refusing = True
         reader, writer = await dial(proxy)

@@ -70,7 +70,7 @@ async def silent(waiting: Awaitable[bytes]) -> bool:
     return False
 
 
-async def test_a_world_has_no_way_out_and_ends_with_its_work(tmp_path: Path):
+async def test_a_world_has_no_way_out_and_ends_with_its_work(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
 
     async def inside() -> tuple[str, int]:
@@ -87,7 +87,7 @@ async def test_a_world_has_no_way_out_and_ends_with_its_work(tmp_path: Path):
     assert str(disk) not in await asyncio.to_thread(Path("/proc/self/mounts").read_text)
 
 
-async def test_what_fails_inside_is_raised_outside():
+async def test_what_fails_inside_is_raised_outside() -> None:
     async def inside() -> None:
         raise LookupError("inside")
 
@@ -95,7 +95,7 @@ async def test_what_fails_inside_is_raised_outside():
         await in_private_world(inside)
 
 
-async def test_cancelling_reaches_into_the_world():
+async def test_cancelling_reaches_into_the_world() -> None:
     begun, ended = asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
@@ -115,7 +115,7 @@ async def test_cancelling_reaches_into_the_world():
 
 
 @pytest.mark.parametrize("way", list(Way))
-async def test_a_drop_is_silent_one_way_and_what_was_sent_arrives_after_it(way: Way):
+async def test_a_drop_is_silent_one_way_and_what_was_sent_arrives_after_it(way: Way) -> None:
     async def work(line: Line) -> None:
         wire = Wire(line.port)
         wire.drop(way)
@@ -131,7 +131,7 @@ async def test_a_drop_is_silent_one_way_and_what_was_sent_arrives_after_it(way: 
     await on_a_line(work)
 
 
-async def test_loss_takes_its_share_and_the_stream_stays_whole():
+async def test_loss_takes_its_share_and_the_stream_stays_whole() -> None:
     async def work(line: Line) -> None:
         wire = Wire(line.port)
         wire.lose(20)
@@ -143,7 +143,7 @@ async def test_loss_takes_its_share_and_the_stream_stays_whole():
     await on_a_line(work)
 
 
-async def test_a_reset_ends_the_connection_on_both_sides():
+async def test_a_reset_ends_the_connection_on_both_sides() -> None:
     async def work(line: Line) -> None:
         wire = Wire(line.port)
         wire.reset()
@@ -155,7 +155,7 @@ async def test_a_reset_ends_the_connection_on_both_sides():
     await on_a_line(work)
 
 
-async def test_a_narrow_line_takes_its_time_and_others_do_not():
+async def test_a_narrow_line_takes_its_time_and_others_do_not() -> None:
     async def work(line: Line) -> None:
         wire = Wire(line.port)
         wire.narrow("256kbit")
@@ -171,7 +171,7 @@ async def test_a_narrow_line_takes_its_time_and_others_do_not():
     await on_a_line(work)
 
 
-async def test_healing_what_is_whole_is_harmless():
+async def test_healing_what_is_whole_is_harmless() -> None:
     async def work(line: Line) -> None:
         Wire(line.port).heal()
         Wire(line.port).drop(*BOTH)

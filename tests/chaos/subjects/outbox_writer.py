@@ -1,32 +1,36 @@
 """A program that does nothing but use the Runner's outbox hard, and says what it was promised.
 
-    python -m tests.chaos.subjects.outbox_writer FOLDER WORDS ROWS
+    python -m tests.chaos.subjects.outbox_writer FOLDER WORDS ROWS [--lag ROWS] [--stay]
 
 Each line of WORDS is `kept SEQ KIND` (the outbox has reported the row stored), `failed CODE` (it has refused it) or
-`gone SEQ` (Core has everything up to there: the outbox may delete it).
+`gone SEQ` (Core has everything up to there: the outbox may delete it). With `--stay` it keeps the outbox open
+afterwards, until it is killed.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
-import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from aisops_protocol.messages import Event, LogEvent, LogLevel
 from aisops_runner.errors import RunnerError
 from aisops_runner.outbox.outbox import Outbox
-from aisops_runner.outbox.transaction import draft
+from aisops_runner.outbox.rows import Draft
+from aisops_runner.outbox.transaction import Transaction, draft
+from tests.chaos.subjects.outbox_promises import data_of
 
 LANES = 8
-LAG = 40  # rows that Core is behind
 
 
 class Writer:
     """Puts rows from several lanes at once and acknowledges them a little later."""
 
-    def __init__(self, outbox: Outbox, words: int, rows: int) -> None:
-        self._outbox, self._words, self._left = outbox, words, rows
+    def __init__(self, outbox: Outbox, words: int, rows: int, lag: int) -> None:
+        self._outbox, self._words, self._left, self._lag = outbox, words, rows, lag
 
     async def run(self) -> None:
         """Until so many rows were tried."""
@@ -40,33 +44,45 @@ class Writer:
             self._left -= 1
             number += 1
             kind = f"{lane}.{number}"
-            drafts = [draft(Event(kind, number, b'"' + b"x" * (number % 7 * 150) + b'"'))]
+            drafts = [draft(Event(kind, number, data_of(kind)))]
             if number % 5 == 0:
                 drafts.append(draft(LogEvent(LogLevel.INFO, f"line of {kind}", number)))
             try:
-                last = await self._outbox.transact(lambda transaction, rows=drafts: transaction.append(*rows))
+                last = await self._outbox.transact(partial(_append, drafts=drafts))
             except RunnerError as error:
                 self._say(f"failed {error.code}")
                 continue
             self._say(f"kept {last - len(drafts) + 1} {kind}")
-            if number % 16 == 0 and last > LAG:
-                self._say(f"gone {last - LAG}")
-                self._outbox.ack(last - LAG)
+            if number % 16 == 0 and last > self._lag:
+                self._say(f"gone {last - self._lag}")
+                self._outbox.ack(last - self._lag)
 
     def _say(self, words: str) -> None:
         os.write(self._words, f"{words}\n".encode())
 
 
-async def main(folder: Path, words: Path, rows: int) -> None:
+def _append(transaction: Transaction, drafts: Sequence[Draft]) -> int:
+    return transaction.append(*drafts)
+
+
+async def main(asked: argparse.Namespace) -> None:
     """Open, write, close."""
-    handle = os.open(words, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    outbox = await Outbox.open(folder)
+    handle = os.open(asked.words, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    outbox = await Outbox.open(asked.folder)
     try:
-        await Writer(outbox, handle, rows).run()
+        await Writer(outbox, handle, asked.rows, asked.lag).run()
+        if asked.stay:
+            await asyncio.Event().wait()
     finally:
         await outbox.close()
         os.close(handle)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("words", type=Path)
+    parser.add_argument("rows", type=int)
+    parser.add_argument("--lag", type=int, default=40, help="rows that Core is behind")
+    parser.add_argument("--stay", action="store_true")
+    asyncio.run(main(parser.parse_args()))
