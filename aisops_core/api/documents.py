@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from aisops_core.api.operation import Document
-from aisops_core.dispatch.job import JobRecord, JobState
+from aisops_core.api.problems import ProblemDocument
+from aisops_core.dispatch.job import JobState
 from aisops_core.dispatch.records import LogLine, TimelineEntry
 from aisops_core.runners.record import CapabilityRecord, RunnerEvent, RunnerRecord
 
@@ -53,6 +54,8 @@ class ExecutionDocument(Document):
 class JobDocument(Document):
     """One job. Times are RFC 3339 UTC with milliseconds, null until they happen."""
 
+    # Written by `job_json`, field by field in this order.
+
     id: str
     capability: str
     state: JobState
@@ -74,64 +77,26 @@ class JobDocument(Document):
     cancel_requested: bool
     idempotency_key: str | None
 
-    @classmethod
-    def of(cls, record: JobRecord) -> JobDocument:
-        """Return the document of a job record."""
-        return cls.model_construct(
-            id=record.job_id,
-            capability=record.capability,
-            state=record.state,
-            input=json_value(record.input),
-            labels=record.labels,
-            runner_id=record.runner_id or record.pinned_runner_id,
-            attempt=record.attempt,
-            effect_class=record.effect_class.name.lower(),
-            timeout_s=record.timeout_s,
-            priority=record.priority,
-            created_at=timestamp(record.created_unix_ms),
-            leased_at=optional_timestamp(record.leased_unix_ms),
-            started_at=optional_timestamp(record.started_unix_ms),
-            finished_at=optional_timestamp(record.finished_unix_ms),
-            output=json_value(record.output),
-            output_truncated=record.truncated,
-            error=_error_of(record),
-            execution=_execution_of(record),
-            cancel_requested=record.cancel_requested,
-            idempotency_key=record.idempotency_key,
-        )
-
-
-def _error_of(record: JobRecord) -> JobErrorDocument | None:
-    error = record.error
-    if error is None:
-        return None
-    return JobErrorDocument.model_construct(
-        code=error.code,
-        message=error.message,
-        retryable=error.retryable,
-        ambiguous=error.ambiguous,
-        details=json_value(error.details),
-    )
-
-
-def _execution_of(record: JobRecord) -> ExecutionDocument | None:
-    execution = record.execution
-    if execution is None:
-        return None
-    return ExecutionDocument.model_construct(
-        plugin=execution.plugin,
-        plugin_version=execution.plugin_version,
-        sidecar_pid=execution.sidecar_pid,
-        calls=execution.calls,
-        duration_ms=execution.duration_ms,
-    )
-
 
 class JobPage(Document):
     """One page of jobs, newest first; jobs in lists carry no input and no output."""
 
     items: list[JobDocument]
     next_cursor: str | None
+
+
+class BatchItemDocument(Document):
+    """What became of one job of a batch: the job, or the problem it was refused with."""
+
+    job: JobDocument | None
+    created: bool = Field(description="False: refused, or an earlier request of this idempotency key made the job.")
+    problem: ProblemDocument | None
+
+
+class BatchDocument(Document):
+    """What became of each job of a batch, in the order sent."""
+
+    items: list[BatchItemDocument]
 
 
 class LogDocument(Document):

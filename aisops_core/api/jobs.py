@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import AfterValidator, Field, StringConstraints
 
 from aisops_core.api.documents import JobDocument, JobPage, LogDocument, LogPage, TimelineDocument, TimelinePage
+from aisops_core.api.job_json import job_json
 from aisops_core.api.operation import Body, Call, Header, Query, Reply, op
 from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.records import JobFilter, LogLine, Page, SubmitJob, TimelineEntry
@@ -166,26 +167,27 @@ class JobEndpoints:
             headers["Idempotent-Replayed"] = "true"
         if wait_s is not None:
             headers["Preference-Applied"] = f"wait={wait_s}"
-        return Reply(JobDocument.of(record), 200 if record.terminal else 202, headers)
+        return Reply(job_json(record), 200 if record.terminal else 202, headers)
 
     @op("GET", "/jobs", role="viewer", query=ListQuery, out=JobPage)
-    async def list_jobs(self, call: Call[None, ListQuery]) -> JobPage:
+    async def list_jobs(self, call: Call[None, ListQuery]) -> Reply:
         """List jobs, newest first."""
         query = call.query
         wanted = JobFilter(query.state, query.capability, query.runner)
         page = await self._jobs.list(call.principal.tenant_id, wanted, query.cursor, query.limit)
-        return JobPage.model_construct(items=[JobDocument.of(job) for job in page.items], next_cursor=page.next_cursor)
+        items = ",".join([job_json(job) for job in page.items])
+        return Reply(f'{{"items":[{items}],"next_cursor":{json.dumps(page.next_cursor)}}}')
 
     @op("GET", "/jobs/{job_id}", role="viewer", query=WaitQuery, out=JobDocument)
-    async def get_job(self, call: Call[None, WaitQuery]) -> JobDocument:
+    async def get_job(self, call: Call[None, WaitQuery]) -> Reply:
         """Show one job, at once or when it has ended."""
-        return JobDocument.of(await self._jobs.wait(call.principal.tenant_id, call.path["job_id"], call.query.wait))
+        return Reply(job_json(await self._jobs.wait(call.principal.tenant_id, call.path["job_id"], call.query.wait)))
 
     @op("POST", "/jobs/{job_id}/cancel", role="operator", out=JobDocument, status=202, problems=(409,))
     async def cancel_job(self, call: Call[None, None]) -> Reply:
         """Ask for a job to be cancelled; a job that finishes first wins."""
         record = await self._jobs.cancel(call.principal, call.path["job_id"])
-        return Reply(JobDocument.of(record), 200 if record.terminal else 202)
+        return Reply(job_json(record), 200 if record.terminal else 202)
 
     @op("GET", "/jobs/{job_id}/logs", role="viewer", query=PageQuery, out=LogPage)
     async def list_job_logs(self, call: Call[None, PageQuery]) -> LogPage:

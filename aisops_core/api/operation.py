@@ -14,7 +14,10 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from aisops_core.tenants.principal import Principal
+from aisops_protocol import limits
 
+BODY_BYTES = limits.JOB_INPUT_BYTES + 64 * 1024
+"""A job's input and room for what stands around it."""
 Role = Literal["viewer", "operator", "admin"]
 RANK: Mapping[str, int] = {"viewer": 1, "operator": 2, "admin": 3}
 
@@ -54,9 +57,9 @@ class Call(Generic[B, Q]):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that is not simply the operation's usual status with a document."""
+    """An answer that is not simply the operation's usual status with a document, or whose JSON text is made already."""
 
-    document: Document
+    document: Document | str
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -85,6 +88,7 @@ class Operation:
     status: int = 200
     headers: tuple[Header, ...] = ()
     problems: tuple[int, ...] = ()
+    body_bytes: int = BODY_BYTES
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Document | Reply]]
@@ -103,6 +107,7 @@ def op(
     status: int = 200,
     headers: tuple[Header, ...] = (),
     problems: tuple[int, ...] = (),
+    body_bytes: int = BODY_BYTES,
 ) -> Callable[[F], F]:
     """Describe a method of an endpoint class as the operation `method path` (path under the API's root).
 
@@ -116,12 +121,13 @@ def op(
         status: Usual status of the answer.
         headers: Request headers the operation reads.
         problems: Statuses of problem documents that only this operation gives.
+        body_bytes: Largest request body.
     """
 
     def describe(handler: F) -> F:
         summary = (handler.__doc__ or "").strip().split("\n", 1)[0]
         _operations[handler] = Operation(
-            method, path, role, handler.__name__, summary, out, body, query, status, headers, problems
+            method, path, role, handler.__name__, summary, out, body, query, status, headers, problems, body_bytes
         )
         return handler
 

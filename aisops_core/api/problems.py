@@ -61,9 +61,9 @@ class Problem(Exception):
         self.fields = list(fields)[:MAX_ERRORS]
         self.headers = dict(headers or {})
 
-    def response(self, trace_id: str) -> web.Response:
-        """Return the answer to send."""
-        document = ProblemDocument(
+    def document(self, trace_id: str = "") -> ProblemDocument:
+        """Return the problem document."""
+        return ProblemDocument(
             type=TYPE_PREFIX + self.code,
             title=HTTPStatus(self.status).phrase,
             status=self.status,
@@ -73,8 +73,11 @@ class Problem(Exception):
             errors=self.fields,
             trace_id=trace_id,
         )
+
+    def response(self, trace_id: str) -> web.Response:
+        """Return the answer to send."""
         # ASCII on purpose: a text that is not Unicode can still be shown, and no reader can misjudge the charset.
-        body = json.dumps(document.model_dump()).encode()
+        body = json.dumps(self.document(trace_id).model_dump()).encode()
         return web.Response(status=self.status, body=body, content_type=CONTENT_TYPE, headers=self.headers)
 
 

@@ -64,6 +64,21 @@ def read_query(request: web.Request, model: type[Query] | None) -> Any:
     return model.model_validate(dict(query))
 
 
+async def _octets(request: web.Request, most: int) -> bytes:
+    """Read the body, whatever length was announced. Raises Problem when it is longer than `most`."""
+    data = bytearray()
+    if (request.content_length or 0) <= most:
+        async for chunk in request.content.iter_any():
+            data += chunk
+            if len(data) > most:
+                break
+        else:
+            return bytes(data)
+    raise Problem(
+        413, "body_too_large", f"The body has more than {most} bytes.", advice="Pass large data by reference."
+    )
+
+
 async def _body(request: web.Request, operation: Operation) -> Any:
     if operation.body is None:
         return None
@@ -76,7 +91,7 @@ async def _body(request: web.Request, operation: Operation) -> Any:
         )
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            data = await request.read()
+            data = await _octets(request, operation.body_bytes)
         value = strict_json.loads(data)
     except (ConnectionError, web.RequestPayloadError):  # the caller hung up, or its chunks are not chunks
         raise Problem(400, "body_incomplete", "The body ended before it was complete.") from None
@@ -97,8 +112,10 @@ def _headers(request: web.Request, operation: Operation) -> dict[str, str | None
     return values
 
 
-def encode(document: Document) -> bytes:
+def encode(document: Document | str) -> bytes:
     """Return a document as JSON. A Runner's text that is not Unicode (a lone surrogate) goes out escaped."""
+    if isinstance(document, str):
+        return document.encode()
     try:
         return document.model_dump_json().encode()
     except (PydanticSerializationError, UnicodeEncodeError):

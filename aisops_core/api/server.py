@@ -18,10 +18,7 @@ from aisops_core.api.health import Readiness
 from aisops_core.api.metrics import Metrics
 from aisops_core.api.middleware import SECURITY_HEADERS, build_middleware, build_signal, route_of
 from aisops_core.api.problems import internal, not_http
-from aisops_protocol import limits
 
-BODY_BYTES = limits.JOB_INPUT_BYTES + 64 * 1024
-"""A job's input and room for what stands around it."""
 HEADER_BYTES = 8_190
 KEEPALIVE_S = 75.0
 STOP_S = 3.0
@@ -62,7 +59,7 @@ def build_application(
     tls: bool = False,
 ) -> web.Application:
     """Return the whole API as one aiohttp application."""
-    app = web.Application(middlewares=[build_middleware(metrics)], client_max_size=BODY_BYTES)
+    app = web.Application(middlewares=[build_middleware(metrics)])
     app.on_response_prepare.append(build_signal(tls=tls))
     routing.mount(app, endpoints, authenticate, version)
     health.mount(app, readiness, metrics)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from aisops_core.api.batches import BatchEndpoints
 from aisops_core.api.health import Readiness
 from aisops_core.api.jobs import JobEndpoints
 from aisops_core.api.metrics import Metrics
@@ -171,7 +172,11 @@ async def build(
             },
             figures.refresh,
         )
-        endpoints = (jobs, RunnerEndpoints(runners, tokens))
+        endpoints = (
+            jobs,
+            BatchEndpoints(dispatcher, queue_ttl_s=config.queue_ttl_s),
+            RunnerEndpoints(runners, tokens),
+        )
         app = build_application(
             endpoints, _authenticator(tokens, "api"), readiness, metrics, version=version, tls=config.tls
         )

@@ -174,14 +174,16 @@ def submission(
 Admitted = tuple[JobRecord, bool]
 
 
-def admit(connection: Connection, submissions: Sequence[Submission], now_ms: int) -> list[Admitted | Exception]:
+def admit(
+    connection: Connection, submissions: Sequence[Submission], now_ms: int
+) -> list[Admitted | IdempotencyMismatch]:
     """Store many submissions at once.
 
     Returns:
         For each, in order, the job and whether it is new, or IdempotencyMismatch when its key made another job.
     """
     known = _known_keys(connection, submissions)
-    outcomes: list[Admitted | Exception] = []
+    outcomes: list[Admitted | IdempotencyMismatch] = []
     fresh: list[Submission] = []
     for entry in submissions:
         record = entry.record

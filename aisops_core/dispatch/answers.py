@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 
 from aisops_core.dispatch import store as job_store
 from aisops_core.dispatch.job import JobRecord
-from aisops_core.dispatch.switchboard import Waiters
+from aisops_core.dispatch.waiters import Waiters, Waiting
 from aisops_core.storage.engine import Store
 from aisops_core.storage.gather import Gather
 
@@ -16,7 +15,7 @@ class Answers:
     """Reads one job, and waits for its end."""
 
     def __init__(self, store: Store, waiters: Waiters) -> None:
-        self._waiters = waiters
+        self._store, self._waiters = store, waiters
         self._reading: Gather[tuple[str, str], JobRecord] = Gather(
             lambda wanted: store.read(lambda connection: job_store.get_many(connection, wanted))
         )
@@ -39,28 +38,48 @@ class Answers:
         """
         if timeout_s <= 0:
             return await self.get(tenant_id, job_id)
-        future = self._waiters.add(tenant_id, job_id)
+        waiting = self._waiters.add([(tenant_id, job_id)])
         try:
-            return await self.ended(await self.get(tenant_id, job_id), future, timeout_s)
+            job = await self.get(tenant_id, job_id)
+            return (await self.ended([job], waiting, timeout_s))[job_id]
         finally:
-            self._waiters.discard(tenant_id, job_id, future)
+            self._waiters.discard(waiting)
 
-    async def ended(self, job: JobRecord, future: asyncio.Future[JobRecord | None], timeout_s: float) -> JobRecord:
-        """The job's last record; or, when time (seconds) is over or nobody waits any more, the job as it is.
-
-        Args:
-            job: The job as it was last seen, whole.
-            future: Registered with the waiters before the job was seen.
-            timeout_s: So long the end is waited for, seconds.
+    async def wait_all(self, tenant_id: str, job_ids: Collection[str], timeout_s: float) -> dict[str, JobRecord]:
+        """As `wait`, for many jobs at once, by id; those that do not exist are left out.
 
         Raises:
             StorageUnavailable: The database could not serve.
         """
-        if job.terminal:
-            return job
+        if not job_ids:
+            return {}
+        keys = [(tenant_id, job_id) for job_id in job_ids]
+        waiting = self._waiters.add(keys)
         try:
-            async with asyncio.timeout(timeout_s):
-                last = await future
-        except TimeoutError:
-            last = None
-        return await self.get(job.tenant_id, job.job_id) if last is None else replace(last, input=job.input)
+            return await self.ended((await self._many(keys)).values(), waiting, timeout_s)
+        finally:
+            self._waiters.discard(waiting)
+
+    async def ended(self, jobs: Collection[JobRecord], waiting: Waiting, timeout_s: float) -> dict[str, JobRecord]:
+        """The last record of each job, by id; or, when time (seconds) is over or nobody waits, the job as it is.
+
+        Args:
+            jobs: The jobs as they were last seen, whole.
+            waiting: Registered for them before they were seen.
+            timeout_s: So long their ends are waited for, seconds.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        waiting.narrow([(job.tenant_id, job.job_id) for job in jobs if not job.terminal])
+        await waiting.until(timeout_s)
+        last = {job.job_id: job for job in jobs}
+        for job_id, record in waiting.ended.items():
+            record.input = last[job_id].input
+            last[job_id] = record
+        unknown = [(job.tenant_id, job.job_id) for job in last.values() if not job.terminal]
+        return {**last, **await self._many(unknown)} if unknown else last
+
+    async def _many(self, keys: Sequence[tuple[str, str]]) -> dict[str, JobRecord]:
+        found = await self._store.read(lambda connection: job_store.get_many(connection, keys))
+        return {job.job_id: job for job in found if isinstance(job, JobRecord)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from aisops_core.clock import Clock
@@ -12,6 +12,8 @@ from aisops_core.runners.record import CapabilityRecord
 from aisops_core.runners.store import offered
 from aisops_core.storage.engine import Store
 
+Wanted = tuple[str, str | None]
+"""A capability's name, and the Runner it must be offered by, if any."""
 FRESH_S: Final = 5.0
 """How long another process's news may stay unnoticed."""
 
@@ -35,14 +37,24 @@ class Catalog:
             UnknownCapability: No Runner of the tenant (or not the one pinned to) has ever offered it.
             StorageUnavailable: The database could not serve.
         """
-        offers = await self._offers(tenant_id)
-        found = _newest(offers.get(request.capability, ()), request.runner_id)
-        if found is None:
-            offers = await self._offers(tenant_id, again=True)
-            found = _newest(offers.get(request.capability, ()), request.runner_id)
-        if found is None:
-            known = sorted(name for name, records in offers.items() if _newest(records, request.runner_id))
-            raise UnknownCapability(request.capability, known, request.runner_id)
+        wanted = (request.capability, request.runner_id)
+        found = (await self.find_all(tenant_id, [wanted]))[wanted]
+        if isinstance(found, UnknownCapability):
+            raise found
+        return found
+
+    async def find_all(
+        self, tenant_id: str, wanted: Iterable[Wanted]
+    ) -> dict[Wanted, CapabilityRecord | UnknownCapability]:
+        """As `find`, for many at once: UnknownCapability in the place of what nobody offers.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        found = _look_up(await self._offers(tenant_id), wanted)
+        if any(isinstance(one, UnknownCapability) for one in found.values()):
+            # One more look for all of them: another process may have heard of it since.
+            found = _look_up(await self._offers(tenant_id, again=True), found)
         return found
 
     async def _offers(self, tenant_id: str, *, again: bool = False) -> dict[str, list[CapabilityRecord]]:
@@ -55,6 +67,20 @@ class Catalog:
             offers.setdefault(record.name, []).append(record)
         self._tenants[tenant_id] = (now, offers)
         return offers
+
+
+def _look_up(
+    offers: Mapping[str, Sequence[CapabilityRecord]], wanted: Iterable[Wanted]
+) -> dict[Wanted, CapabilityRecord | UnknownCapability]:
+    found: dict[Wanted, CapabilityRecord | UnknownCapability] = {}
+    for name, runner_id in wanted:
+        record = _newest(offers.get(name, ()), runner_id)
+        found[name, runner_id] = record or UnknownCapability(name, _known(offers, runner_id), runner_id)
+    return found
+
+
+def _known(offers: Mapping[str, Sequence[CapabilityRecord]], runner_id: str | None) -> list[str]:
+    return sorted(name for name, records in offers.items() if _newest(records, runner_id))
 
 
 def _newest(records: Sequence[CapabilityRecord], runner_id: str | None) -> CapabilityRecord | None:

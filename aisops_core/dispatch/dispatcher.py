@@ -12,6 +12,7 @@ from aisops_core.clock import Clock
 from aisops_core.dispatch import admission, upkeep
 from aisops_core.dispatch import job as machine
 from aisops_core.dispatch import store as job_store
+from aisops_core.dispatch.admission import Admitted
 from aisops_core.dispatch.answers import Answers
 from aisops_core.dispatch.catalog import Catalog
 from aisops_core.dispatch.inputs import InputSchemas
@@ -21,8 +22,9 @@ from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.pump import Pump, Timekeeper
 from aisops_core.dispatch.reception import Reception
 from aisops_core.dispatch.records import JobFilter, LogLine, OpenedSession, Page, SessionRef, SubmitJob, TimelineEntry
-from aisops_core.dispatch.submissions import Submissions
+from aisops_core.dispatch.submissions import Keyed, Submissions
 from aisops_core.dispatch.switchboard import Switchboard
+from aisops_core.errors import CoreError
 from aisops_core.storage.engine import Store
 from aisops_core.storage.meta import ensure_core_epoch
 from aisops_core.tenants.principal import Principal
@@ -121,6 +123,12 @@ class Dispatcher:
     ) -> tuple[JobRecord, bool]:
         """Store one job, and wait for its end when asked; see `Submissions.submit`."""
         return await self._submissions.submit(principal, request, idempotency_key, wait_s)
+
+    async def submit_many(
+        self, principal: Principal, wanted: Sequence[Keyed], wait_s: float = 0.0
+    ) -> list[Admitted | CoreError]:
+        """Store many jobs at once, and wait for the end of all of them when asked; see `Submissions.submit_many`."""
+        return await self._submissions.submit_many(principal, wanted, wait_s)
 
     async def get(self, tenant_id: str, job_id: str) -> JobRecord:
         """One job, whole; see `Answers.get`."""

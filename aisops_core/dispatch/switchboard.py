@@ -13,6 +13,7 @@ from aisops_core.dispatch.job import JobRecord
 from aisops_core.dispatch.matching import Demand, demand_of
 from aisops_core.dispatch.records import SessionRef
 from aisops_core.dispatch.sessions import SUPERSEDED, TAKEN_OVER, LiveSession, Sessions
+from aisops_core.dispatch.waiters import Waiters
 
 
 class Routes:
@@ -56,45 +57,6 @@ class Routes:
     def all(self) -> Iterable[tuple[str, Mapping[bytes, Demand]]]:
         """Every tenant's routes; tenants without any are left out."""
         return self._tenants.items()
-
-
-class Waiters:
-    """Who waits for which job to end."""
-
-    def __init__(self) -> None:
-        self._futures: dict[tuple[str, str], set[asyncio.Future[JobRecord | None]]] = {}
-        self._released = False
-
-    def add(self, tenant_id: str, job_id: str) -> asyncio.Future[JobRecord | None]:
-        """A future that gets the job's last record (without its input), or None when waiting ends before the job."""
-        future: asyncio.Future[JobRecord | None] = asyncio.get_running_loop().create_future()
-        if self._released:
-            future.set_result(None)
-        self._futures.setdefault((tenant_id, job_id), set()).add(future)
-        return future
-
-    def discard(self, tenant_id: str, job_id: str, future: asyncio.Future[JobRecord | None]) -> None:
-        """Nobody waits on this future any more."""
-        waiting = self._futures.get((tenant_id, job_id))
-        if waiting is not None:
-            waiting.discard(future)
-            if not waiting:
-                del self._futures[tenant_id, job_id]
-
-    def tell(self, records: Iterable[JobRecord]) -> None:
-        """These jobs have ended."""
-        for record in records:
-            for future in self._futures.pop((record.tenant_id, record.job_id), ()):
-                if not future.done():
-                    future.set_result(record)
-
-    def release(self) -> None:
-        """Nobody is to wait any more."""
-        self._released = True
-        for waiting in self._futures.values():
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
 
 
 class Switchboard:

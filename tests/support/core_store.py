@@ -271,6 +271,9 @@ class ScriptedRunner:
     async def job(self) -> Job:
         return (await self.expect(Job))[0]
 
+    async def expect_jobs(self, count: int) -> list[Job]:
+        return await self.expect(Job, count)
+
     async def accept(self, job: Job) -> None:
         await self.deliver(JobAccept(job.job_id, job.lease_id, job.attempt))
 

@@ -61,6 +61,10 @@ class CoreClient:
         data = None if body is None else json.dumps(body).encode()
         return self._send("POST", path, data, headers or {}, TIMEOUT_S)
 
+    def post_json(self, path: str, data: bytes, headers: Mapping[str, str], *, wait_s: float = 0.0) -> Answer:
+        """Send JSON text and return the answer. `wait_s` is added to the time limit."""
+        return self._send("POST", path, data, headers, TIMEOUT_S + wait_s)
+
     def _send(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], timeout_s: float) -> Answer:
         request = urllib.request.Request(  # noqa: S310 - the address was checked to be http or https
             f"{self._profile.url}/api/v1{path}",

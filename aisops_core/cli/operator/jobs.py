@@ -15,10 +15,10 @@ import click
 from aisops_core.cli.failure import FAILED, INTERRUPTED, USAGE, Failure
 from aisops_core.cli.lazy import ExampleCommand
 from aisops_core.cli.operator.address import segment
+from aisops_core.cli.operator.batch import TERMINAL, submit_batch
 from aisops_core.cli.operator.output import Column, Context, output_options, print_json, show_fields, show_list
 from aisops_core.cli.operator.runners import labels_of
 
-TERMINAL = frozenset({"succeeded", "failed", "timed_out", "cancelled", "uncertain"})
 POLL_S = 30
 NO_LIMIT = -1.0
 
@@ -75,14 +75,18 @@ def read_input(source: str) -> Any:
     examples=(
         """aisops job submit slack.send --input '{"target": "C0INCIDENTS", "text": "hello"}' --wait""",
         "aisops job submit email.send --input @mail.json --label site=seoul --json",
+        "aisops job submit --batch jobs.jsonl --wait   (one job a line, with the fields of POST /jobs)",
     ),
 )
-@click.argument("capability")
-@click.option("--input", "source", default="{}", metavar="JSON|@FILE|-", help="The job's input.")
+@click.argument("capability", required=False)
+@click.option("--batch", type=click.Path(path_type=Path), metavar="FILE|-", help="Many jobs: one JSON object a line.")
+@click.option("--input", "source", metavar="JSON|@FILE|-", help="The job's input (default {}).")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only Runners that carry it; repeatable.")
 @click.option("--runner", "runner_id", help="Only this Runner.")
 @click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Longest run (default: the capability's).")
-@click.option("--idempotency-key", help="The same key never makes a second job (default: a new one).")
+@click.option(
+    "--idempotency-key", help="The same key never makes a second job (default: a new one); line N of a batch has KEY-N."
+)
 @click.option(
     "--wait", "wait_s", type=float, is_flag=False, flag_value=NO_LIMIT, metavar="[SECONDS]",
     help="Wait for the end; exit 1 unless the job succeeded.",
@@ -91,19 +95,26 @@ def read_input(source: str) -> Any:
 def submit(
     context: Context,
     *,
-    capability: str,
-    source: str,
+    capability: str | None,
+    batch: Path | None,
+    source: str | None,
     labels: tuple[str, ...],
     runner_id: str | None,
     timeout_s: float | None,
     idempotency_key: str | None,
     wait_s: float | None,
 ) -> int:
-    """Submit a job."""
+    """Submit a job, or many from a file."""
+    if batch is not None:
+        if capability or source or labels or runner_id or timeout_s is not None:
+            raise click.UsageError("With --batch, what a job is stands in its line of the file.")
+        return submit_batch(context, batch, idempotency_key, wait=wait_s is not None)
+    if capability is None:
+        raise click.UsageError("Name the CAPABILITY to be done, or a file of jobs with --batch.")
     key = idempotency_key or uuid.uuid4().hex
     wanted = {
         "capability": capability,
-        "input": read_input(source),
+        "input": read_input(source or "{}"),
         "labels": labels_of(labels),
         "runner_id": runner_id,
         "timeout_s": timeout_s,

@@ -199,4 +199,4 @@ async def test_waiting_for_a_job_that_does_not_end_returns_it_as_it_is(parts: Pa
     await runner.connect()
     job = await parts.submit()
     assert (await parts.dispatcher.wait(TENANT, job.id, 0.01)).state in {"queued", "leased"}
-    assert not parts.dispatcher._board.waiters._futures
+    assert not parts.dispatcher._board.waiters._by_job

@@ -180,6 +180,7 @@ def routes(core: CoreProcess) -> list[tuple[str, str]]:
 
 BODIES: dict[tuple[str, str], Callable[[], dict[str, Any]]] = {
     ("POST", "/api/v1/jobs"): lambda: GOOD,
+    ("POST", "/api/v1/jobs/batch"): lambda: {"jobs": [GOOD]},
     ("POST", "/api/v1/runners"): lambda: {"runner_id": "runner-9"},
 }
 

@@ -10,16 +10,18 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from aisops_core.api import openapi
+from aisops_core.api.batches import BatchEndpoints
 from aisops_core.api.jobs import JobEndpoints
 from aisops_core.api.operation import RANK, Operation, operations_of
 from aisops_core.api.routing import ROOT
 from aisops_core.api.runners import RunnerEndpoints
 
 # The endpoints are only described here, never called: they need no parts.
-ENDPOINTS = (object.__new__(JobEndpoints), object.__new__(RunnerEndpoints))
+ENDPOINTS = (object.__new__(JobEndpoints), object.__new__(BatchEndpoints), object.__new__(RunnerEndpoints))
 OPERATIONS = [operation for part in ENDPOINTS for operation, _ in operations_of(part)]
 EXPECTED = {
-    "POST /jobs", "GET /jobs", "GET /jobs/{job_id}", "POST /jobs/{job_id}/cancel", "GET /jobs/{job_id}/logs",
+    "POST /jobs", "POST /jobs/batch", "GET /jobs", "GET /jobs/{job_id}", "POST /jobs/{job_id}/cancel",
+    "GET /jobs/{job_id}/logs",
     "GET /jobs/{job_id}/timeline", "POST /runners", "POST /runners/{runner_id}/tokens", "GET /runners",
     "GET /runners/{runner_id}", "GET /runners/{runner_id}/events", "GET /capabilities", "GET /whoami",
 }  # fmt: skip
