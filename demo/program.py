@@ -123,6 +123,15 @@ class Program:
             raise StageError(f"{error}\n{self.tail()}") from None
 
 
+def get_text(url: str, timeout_s: float = 5.0) -> str:
+    """GET a text; empty while nothing answers there."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
 def get_json(url: str, token: str = "", timeout_s: float = 5.0) -> Any:
     """GET a JSON document; return None while nothing answers there."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})

@@ -102,12 +102,16 @@ class Returned:
     notes: tuple[Note, ...] = ()
 
 
-def reconcile_held(job: JobRecord | None, held: HeldJob, grant: Grant, *, restored: bool, now_ms: int) -> Returned:
+def reconcile_held(
+    job: JobRecord | None, held: HeldJob, grant: Grant, *, restored: bool, now_ms: int, current: bool = True
+) -> Returned:
     """Rule on a job that the Runner's journal names.
 
     A job still this Runner's goes on under the new session. When Core meanwhile gave the Runner a newer lease that
     never arrived, or took the job back into the queue, the job is delivered again under that lease: the Runner adopts
-    it instead of beginning anew. Everything else is cancelled there.
+    it instead of beginning anew. Everything else is cancelled there. A journal that was set back or copied after the
+    job was given out may call a job untouched that another life of this Runner has begun: what must not run twice is
+    then uncertain.
 
     Args:
         job: Core's record, or None when Core has none.
@@ -116,6 +120,7 @@ def reconcile_held(job: JobRecord | None, held: HeldJob, grant: Grant, *, restor
         restored: True when the Runner last spoke to another life of this database, so that results acknowledged then
             may be missing now.
         now_ms: Wall clock, ms.
+        current: False when the journal may know nothing of what was done since the job was given out.
     """
     if job is None or job.terminal:
         return Returned(Verdict.CANCEL)
@@ -126,8 +131,17 @@ def reconcile_held(job: JobRecord | None, held: HeldJob, grant: Grant, *, restor
         return Returned(Verdict.KEEP, Ruling.REDELIVER, (machine.note(job, now_ms, "readopted"),))
     if job.runner_id != grant.runner_id or job.lease_id is None:
         return Returned(Verdict.CANCEL)
-    same_lease = job.lease_id == held.lease_id
-    machine.regrant(job, _with_lease(grant, job.lease_id))
+    if not current and held.phase is JobPhase.ACCEPTED and job.effect_class is not EffectClass.IDEMPOTENT:
+        text = "The Runner's journal was set back or copied; whether the effect happened is unknown."
+        machine.doubt(job, "journal_set_back", text, now_ms)
+        return Returned(Verdict.CANCEL, Ruling.ENDED)
+    return _go_on(job, held, _with_lease(grant, job.lease_id), restored=restored)
+
+
+def _go_on(job: JobRecord, held: HeldJob, grant: Grant, *, restored: bool) -> Returned:
+    """The job stays with its Runner, under the lease it has and the new session."""
+    same_lease = grant.lease_id == held.lease_id
+    machine.regrant(job, grant)
     if job.cancel_requested and held.phase is not JobPhase.DONE:
         return Returned(Verdict.CANCEL, Ruling.KEPT)
     if not same_lease:

@@ -295,13 +295,16 @@ def _reconcile(
             terms.until(now_ms),
         )
         job = jobs.get(entry.job_id)
-        returned = lease.reconcile_held(job, entry, grant, restored=opening.restored, now_ms=now_ms)
+        current = job is None or (job.session_epoch or 0) > lost_epoch
+        returned = lease.reconcile_held(job, entry, grant, restored=opening.restored, now_ms=now_ms, current=current)
         notes += returned.notes
         if returned.verdict is not None:
             opened.verdicts.append(JobVerdict(entry.job_id, returned.verdict))
         if job is not None and returned.ruling is not None:
             changed.append(job)
             _hold(opened, job, returned)
+            if returned.ruling is Ruling.ENDED:
+                opened.ended.append(job)
     for job in leased.values():
         if job.job_id not in held and job.state in ACTIVE:
             # After a restore, a job that the journal no longer names may have been done and acknowledged before; a

@@ -8,6 +8,9 @@
 An at-most-once job is stored as STARTED only when its call can leave at once: whatever dies while its sidecar starts,
 the job is known not to have been called.
 
+What the journal holds at start may be a copy of another machine's disk, or an old one put back: an at-most-once job
+that it says was never called is UNCONFIRMED until Core, which heard the other machine, says that it is still ours.
+
 Promises: a call leaves only after STARTED is on the disk; every accepted job ends in exactly one Finish; an
 at-most-once job that may have had its effect is never called again. Time is passed in as monotonic seconds.
 """
@@ -79,7 +82,7 @@ class Executions:
         """
         held = self._live.get(job.job_id)
         if held is not None:
-            return self._adopt(held, job)
+            return [*self._adopt(held, job), *self.confirm(job.job_id, now)]
         refusal = self._refusal(job, offered)
         if refusal is not None:
             return [Reject(job, *refusal)]
@@ -102,7 +105,7 @@ class Executions:
             return [SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.REMEMBERED)]
         if execution.stage is Stage.FINISHING:
             return [SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.TOO_LATE)]
-        if execution.stage in {Stage.WAITING, Stage.WARMING, Stage.PAUSED}:
+        if execution.stage in {Stage.UNCONFIRMED, Stage.WAITING, Stage.WARMING, Stage.PAUSED}:
             said = SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.STOPPED)
             return [*self._finish(execution, retry.cancelled_before_call(), None, now), said]
         said = SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.REQUESTED)
@@ -114,6 +117,14 @@ class Executions:
         limit = now + cancel.grace_ms / 1000
         self._set_timer(execution, limit if execution.deadline is None else min(limit, execution.deadline))
         return [said, Stop(cancel.job_id, kill=kill)]
+
+    def confirm(self, job_id: str, now: float) -> list[Command]:
+        """Core knows this job as ours: what the journal held back may begin."""
+        execution = self._live.get(job_id)
+        if execution is None or execution.stage is not Stage.UNCONFIRMED:
+            return []
+        self._queue(execution)
+        return self._fill_slots(now)
 
     # --- what the disk says -------------------------------------------------------------------------------------------
 
@@ -163,12 +174,12 @@ class Executions:
         """Take up what the journal held when the Runner started."""
         commands: list[Command] = []
         for one in held:
-            execution = Execution(one.job, one.job.lease_id, one.job.attempt, Stage.WAITING, calls=one.calls)
+            execution = Execution(one.job, one.job.lease_id, one.job.attempt, Stage.UNCONFIRMED, calls=one.calls)
             self._live[one.job.job_id] = execution
-            if one.phase is JobPhase.STARTED and not retry.is_idempotent(one.job.effect_class):
-                commands += self._finish(execution, retry.interrupted(), None, now)
-            else:
+            if retry.is_idempotent(one.job.effect_class):
                 self._queue(execution)
+            elif one.phase is JobPhase.STARTED:
+                commands += self._finish(execution, retry.interrupted(), None, now)
         return commands + self._fill_slots(now)
 
     # --- what the calls and the clock say -----------------------------------------------------------------------------
@@ -239,6 +250,11 @@ class Executions:
     def unfinished(self) -> tuple[str, ...]:
         """Ids of the jobs held."""
         return tuple(self._live)
+
+    @property
+    def busy(self) -> bool:
+        """True while a job is held that can get on without Core."""
+        return any(one.stage is not Stage.UNCONFIRMED for one in self._live.values())
 
     def count(self, stage: Stage) -> int:
         """Jobs at a stage."""

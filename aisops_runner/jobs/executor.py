@@ -82,6 +82,10 @@ class Executor:
         """Core wants a job stopped; returns at once."""
         self._apply(self._machine.cancel(cancel, self._clock.monotonic()))
 
+    def confirm(self, job_id: str) -> None:
+        """Core knows a held job as ours; returns at once."""
+        self._apply(self._machine.confirm(job_id, self._clock.monotonic()))
+
     def resend(self, job_id: str, lease_id: bytes, attempt: int) -> None:
         """Core wants the kept result of a finished job again."""
         self._apply([Resend(job_id, lease_id, attempt)])
@@ -182,7 +186,7 @@ class Executor:
         self._machine.drain()
         try:
             async with asyncio.timeout(timeout_s), self._quiet:
-                await self._quiet.wait_for(lambda: not self._machine.unfinished() and not self._storing.committing)
+                await self._quiet.wait_for(lambda: not self._machine.busy and not self._storing.committing)
         except TimeoutError:
             _log.warning("jobs are cut off", jobs=len(self._machine.unfinished()))
         left = self._machine.unfinished()

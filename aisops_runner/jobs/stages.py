@@ -11,8 +11,9 @@ from aisops_runner.jobs.retry import StopReason
 
 
 class Stage(Enum):
-    """Where a job stands."""
+    """Where a job stands. `UNCONFIRMED`: found in the journal at start, and Core has not yet said that it is ours."""
 
+    UNCONFIRMED = "unconfirmed"
     STORING = "storing"
     WAITING = "waiting"
     WARMING = "warming"

@@ -18,6 +18,10 @@ class Jobs(Protocol):
         """Core wants a job stopped."""
         ...
 
+    def confirm(self, job_id: str) -> None:
+        """Core knows a held job as ours."""
+        ...
+
     def resend(self, job_id: str, lease_id: bytes, attempt: int) -> None:
         """Core wants a kept result again."""
         ...

@@ -151,6 +151,8 @@ class Reader:
                 continue
             if ruling.verdict is Verdict.CANCEL:
                 self._jobs.cancel(JobCancel(held.job_id, held.lease_id))
+            elif ruling.verdict is Verdict.KEEP:
+                self._jobs.confirm(held.job_id)
             elif ruling.verdict is Verdict.RESEND_RESULT:
                 self._jobs.resend(held.job_id, held.lease_id, held.attempt)
         self._observer.opened(welcome)

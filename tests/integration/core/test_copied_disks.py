@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from aisops_protocol.messages import EpochStart
+from aisops_protocol.messages import EpochStart, HeldJob, JobPhase, Verdict
 from tests.support.core_store import Parts, ScriptedRunner
 
 
@@ -53,3 +53,25 @@ async def test_jobs_given_out_after_the_return_of_a_copy_are_its_own(parts: Part
     await runner.connect(previous_epochs=(EpochStart(original, 1),))
     again = await runner.job()
     assert (again.job_id, again.attempt) == (lost.job_id, 1)
+
+
+@pytest.mark.parametrize(
+    ("capability", "state", "verdict"),
+    [("kakao.send", "running", Verdict.KEEP), ("email.send", "uncertain", Verdict.CANCEL)],
+)
+async def test_a_copy_that_calls_a_job_untouched_is_not_believed(
+    parts: Parts, runner: ScriptedRunner, capability: str, state: str, verdict: Verdict
+) -> None:
+    """Both disks name the job as accepted; the original came back once more and may have begun it before it died."""
+    first = runner.queue_epoch
+    await runner.connect()
+    await parts.submit(capability)
+    job = await runner.job()
+    await runner.accept(job)
+    held = (HeldJob(job.job_id, job.lease_id, job.attempt, JobPhase.ACCEPTED),)
+    runner.queue_epoch = secrets.token_bytes(16)
+    await runner.connect(held, previous_epochs=(EpochStart(first, 1),))
+    runner.queue_epoch = secrets.token_bytes(16)
+    opened = await runner.connect(held, previous_epochs=(EpochStart(first, 1),))
+    assert [one.verdict for one in opened.welcome.job_verdicts] == [verdict]
+    await parts.reaches(job.job_id, state)

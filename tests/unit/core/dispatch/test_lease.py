@@ -81,6 +81,25 @@ def test_a_job_under_the_same_lease_goes_on_in_the_new_session(phase: JobPhase) 
     assert (job.lease_id, job.session_epoch, job.journal_id, job.lease_until_unix_ms) == (LEASE, 4, b"k" * 16, 99_000)
 
 
+@pytest.mark.parametrize(
+    ("phase", "effect", "verdict", "state"),
+    [
+        (JobPhase.ACCEPTED, EffectClass.AT_MOST_ONCE, Verdict.CANCEL, "uncertain"),
+        (JobPhase.ACCEPTED, EffectClass.IDEMPOTENT, Verdict.KEEP, "running"),
+        (JobPhase.STARTED, EffectClass.AT_MOST_ONCE, Verdict.KEEP, "running"),
+        (JobPhase.DONE, EffectClass.AT_MOST_ONCE, Verdict.KEEP, "running"),
+    ],
+)
+def test_a_journal_set_back_is_not_believed_that_a_job_never_began(
+    phase: JobPhase, effect: EffectClass, verdict: Verdict, state: str
+) -> None:
+    """What it says of a beginning or an end is true all the same, and what may run twice may run again."""
+    job = a_job("running", effect_class=effect)
+    returned = reconcile_held(job, held(phase=phase), NEW, restored=False, now_ms=9_000, current=False)
+    assert (returned.verdict, job.state) == (verdict, state)
+    assert (returned.ruling is Ruling.ENDED) == (state == "uncertain")
+
+
 def test_a_done_job_tells_its_result_again_to_a_restored_core() -> None:
     returned = reconcile_held(a_job("running"), held(phase=JobPhase.DONE), NEW, restored=True, now_ms=9_000)
     assert returned.verdict is Verdict.RESEND_RESULT

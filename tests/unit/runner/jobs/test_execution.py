@@ -300,7 +300,7 @@ def test_a_finished_job_wins_over_its_cancel():
 def test_after_a_crash_each_job_goes_on_as_its_phase_and_effect_allow():
     made = machine(slots=8)
     held = [
-        Held(job("accepted"), JobPhase.ACCEPTED),
+        Held(job("accepted", effect=EffectClass.IDEMPOTENT), JobPhase.ACCEPTED),
         Held(job("repeatable", effect=EffectClass.IDEMPOTENT), JobPhase.STARTED, calls=1),
         Held(job("unknown"), JobPhase.STARTED, calls=1),
     ]
@@ -312,11 +312,37 @@ def test_after_a_crash_each_job_goes_on_as_its_phase_and_effect_allow():
     assert {one.job_id for one in commands if isinstance(one, Start)} == {"accepted", "repeatable"}
 
 
+def test_a_job_of_an_old_journal_that_must_not_run_twice_waits_for_cores_word():
+    made = machine(slots=8)
+
+    assert made.restore([Held(job(), JobPhase.ACCEPTED)], 0.0) == []
+    assert (made.unfinished(), made.busy) == (("j1",), False)
+    assert made.confirm("j1", 1.0) == [Start("j1", 0)]
+    assert made.busy
+    assert made.confirm("j1", 1.0) == made.confirm("unheard of", 1.0) == []
+
+
+def test_a_job_of_an_old_journal_that_core_delivers_again_is_confirmed():
+    made = machine(slots=8)
+    made.restore([Held(job(), JobPhase.ACCEPTED)], 0.0)
+
+    assert made.received(job(lease=b"b" * 16), OFFERED, 1.0) == [Adopt("j1", b"b" * 16, 1), Start("j1", 0)]
+
+
+def test_a_job_of_an_old_journal_that_another_machine_has_done_is_not_called():
+    made = machine(slots=8)
+    made.restore([Held(job(), JobPhase.ACCEPTED)], 0.0)
+    commands = made.cancel(JobCancel("j1", b"a" * 16), 1.0)
+
+    assert only_finish(commands).ended.status is ResultStatus.CANCELLED
+    assert made.confirm("j1", 1.0) == []
+
+
 def test_no_start_while_the_disk_is_nearly_full():
     made = machine()
     made.intake = Intake.NO_STARTS
 
-    assert made.restore([Held(job(), JobPhase.ACCEPTED)], 0.0) == []
+    assert made.restore([Held(job(effect=EffectClass.IDEMPOTENT), JobPhase.ACCEPTED)], 0.0) == []
     made.intake = Intake.OPEN
     assert made.tick(1.0) == [Start("j1", 0)]
 

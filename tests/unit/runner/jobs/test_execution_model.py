@@ -140,6 +140,10 @@ class World(RuleBasedStateMachine):
         self.now += seconds
         self.take(self.machine.tick(self.now))
 
+    @rule(number=st.integers(0, JOBS - 1))
+    def core_says_it_is_ours(self, number: int) -> None:
+        self.take(self.machine.confirm(f"j{number}", self.now))
+
     @rule()
     def crash(self) -> None:
         self.boot()
@@ -155,6 +159,8 @@ class World(RuleBasedStateMachine):
         assert all(count == 1 for count in self.results.values())
 
     def teardown(self) -> None:
+        for number in range(JOBS):
+            self.core_says_it_is_ours(number)
         for _ in range(60):
             if self.pending:
                 self.commit()

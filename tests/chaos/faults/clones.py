@@ -1,0 +1,130 @@
+"""F12: the Runner's data folder is copied; both copies are started, then an old copy is put back in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from typing import Any
+
+from aisops_runner.control.client import ask
+from aisops_runner.errors import RunnerError
+from demo.program import StageError, get_text, wait_until
+from demo.stage import Stage
+from tests.chaos.fault import Fault
+from tests.chaos.faults.kills import NOTHING
+from tests.chaos.ground import build
+from tests.chaos.load import Load
+from tests.chaos.trial import Trial
+
+FOUND_S = 10.0
+PACE_S = 0.2
+BACKLOG = 40
+"""Submitted at once before the copy is made: more than there are slots, so that some jobs wait in the journal."""
+
+
+def clone_of(stage: Stage, name: str) -> Stage:
+    """A second machine with a copy of the Runner's folder, and the same name and token."""
+    clone = build(stage.home / name, runner_lines=stage.runner_lines)
+    text = stage.runner_config.read_text().replace(f'"{stage.home}/runner"', f'"{clone.home}/runner"')
+    clone.runner_config.touch(mode=0o600)
+    clone.runner_config.write_text(text)
+    copy_folder(stage, clone)
+    return clone
+
+
+def copy_folder(source: Stage, target: Stage) -> None:
+    """Make one Runner's folder what another's is; neither may run."""
+    shutil.rmtree(target.home / "runner", ignore_errors=True)
+    skip = shutil.ignore_patterns("control.sock", "run")
+    shutil.copytree(source.home / "runner", target.home / "runner", ignore=skip)
+
+
+def uplink(stage: Stage) -> dict[str, Any]:
+    """A Runner's own account of its connection; empty while it does not answer."""
+    with contextlib.suppress(RunnerError):
+        return dict(ask(stage.home / "runner", "status")["core"])
+    return {}
+
+
+def connected(stage: Stage) -> bool:
+    """Whether the Runner itself says that it is connected."""
+    return uplink(stage).get("state") == "connected"
+
+
+def streams(stage: Stage) -> int:
+    """How many streams Core serves."""
+    for line in get_text(f"{stage.url}/metrics").splitlines():
+        if line.startswith("aisops_core_runner_streams "):
+            return int(float(line.split()[1]))
+    raise StageError("Core does not say how many streams it serves")
+
+
+def meet(stage: Stage, clone: Stage) -> float:
+    """Start the clone beside the connected original; seconds until it is told that it is one."""
+    clone.runner.start()
+    began = time.monotonic()
+    clone.runner.wait_for(lambda: "DUPLICATE_INSTANCE" in uplink(clone).get("last_error", "") or None, "the refusal")
+    return time.monotonic() - began
+
+
+def take_over(clone: Stage) -> None:
+    """The original is gone: its copy gets in; refused once, it would by itself try again after a minute."""
+    clone.runner.kill()
+    clone.runner.start()
+    clone.runner.wait_for(lambda: connected(clone) or None, "the clone's connection", 60)
+
+
+async def fill_the_journal(trial: Trial, stage: Stage, load: Load, *, cold: bool) -> None:
+    """Kill the Runner while its journal names jobs whose calls are under way or, `cold`, wait for their sidecars."""
+    if cold:
+        stage.runner.kill()
+    await load.burst(BACKLOG)
+    if cold:
+        await asyncio.to_thread(stage.start_runner)
+    await asyncio.sleep(trial.rng.uniform(0.1, 0.3))
+    stage.runner.kill()
+
+
+async def clone_and_restore(trial: Trial) -> None:
+    """Copy, start both, let the copy take over, then put the old copy back on the original machine."""
+    found: list[float] = []
+    async with trial.stage() as stage, trial.under_load(stage, rate=10.0) as load:
+        await asyncio.to_thread(stage.pace_providers, PACE_S)
+        for turn in range(trial.runs):
+            await fill_the_journal(trial, stage, load, cold=turn % 2 == 1)
+            clone = await asyncio.to_thread(clone_of, stage, f"clone-{turn}")
+            image = await asyncio.to_thread(clone_of, stage, f"image-{turn}")
+            try:
+                await asyncio.to_thread(stage.start_runner)
+                found.append(await asyncio.to_thread(meet, stage, clone))
+                trial.check(connected(stage), "the original lost its session to the clone")
+                trial.check(streams(stage) == 1, f"{streams(stage)} sessions of one Runner")
+                await asyncio.sleep(trial.rng.uniform(0, 1))
+                stage.runner.kill()
+                await asyncio.to_thread(take_over, clone)
+                await asyncio.sleep(trial.rng.uniform(0.5, 1.5))
+            finally:
+                await asyncio.to_thread(clone.stop)
+            await asyncio.to_thread(copy_folder, image, stage)
+            await asyncio.to_thread(stage.start_runner)
+            await asyncio.to_thread(wait_until, lambda: connected(stage) or None, "the restored Runner")
+            trial.step()
+    trial.figures |= {"clone told after max s": round(max(found), 2)}
+    trial.check(max(found) <= FOUND_S, f"the clone was found only after {max(found):.1f} s")
+
+
+FAULTS = (
+    Fault(
+        "F12",
+        "two clones, an image put back",
+        "The Runner's folder is copied with jobs in it; both run, the copy takes over, then the old one is put back.",
+        "10 jobs/s and 40 at once before each copy",
+        f"exactly one session; the clone is told DUPLICATE_INSTANCE within {FOUND_S:.0f} s; {NOTHING}",
+        clone_and_restore,
+        short=2,
+        full=50,
+        unit="copies",
+    ),
+)
