@@ -25,7 +25,7 @@ class ChaosProxy:
     """Listens on a free loopback port and passes every connection on to another port.
 
     Args:
-        target_port: Where to pass it on to, on loopback.
+        target_port: Where to pass it on to, on loopback; may be set later, before the first connection.
         rng: Chance, for what is corrupted.
 
     Attributes:
@@ -39,8 +39,8 @@ class ChaosProxy:
         idle_cuts: Connections closed because they were idle.
     """
 
-    def __init__(self, target_port: int, rng: random.Random | None = None) -> None:
-        self._target_port, self._rng = target_port, rng or random.Random(0)
+    def __init__(self, target_port: int = 0, rng: random.Random | None = None) -> None:
+        self.target_port, self._rng = target_port, rng or random.Random(0)
         self._links: set[_Link] = set()
         self._open = {way: asyncio.Event() for way in BOTH}
         self._server: asyncio.Server | None = None
@@ -94,7 +94,7 @@ class ChaosProxy:
             _close([writer], reset=True)
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port, limit=_CHUNK_BYTES)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target_port, limit=_CHUNK_BYTES)
         except OSError:
             _close([writer], reset=True)
             return
