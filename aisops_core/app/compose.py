@@ -28,6 +28,7 @@ from aisops_core.dispatch.dispatcher import Dispatcher
 from aisops_core.dispatch.lease import LeaseTerms
 from aisops_core.errors import ConfigError, Unavailable
 from aisops_core.identity.store import TokenStore
+from aisops_core.identity.watch import CredentialWatch
 from aisops_core.rpc.server import RpcServer, TlsFiles
 from aisops_core.rpc.servicer import Servicer
 from aisops_core.runners.store import RunnerStore
@@ -154,7 +155,12 @@ async def build(
         await dispatcher.start()
         stack.push_async_callback(dispatcher.stop)
 
-        servicer = Servicer(_authenticator(tokens, "runner"), dispatcher, clock)
+        credentials = CredentialWatch(store, clock)
+        tokens.on_revoke(credentials.hurry)
+        await credentials.start()
+        stack.push_async_callback(credentials.stop)
+
+        servicer = Servicer(_authenticator(tokens, "runner"), credentials, dispatcher, clock)
         rpc = RpcServer(servicer, str(config.grpc), rpc_tls, rng)
         await _listen(rpc, config.grpc)
         stack.push_async_callback(rpc.stop, RPC_STOP_S)

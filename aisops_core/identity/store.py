@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from aisops_core.audit.log import append
 from aisops_core.audit.record import AuditEntry
@@ -22,6 +23,9 @@ from aisops_core.errors import (
 )
 from aisops_core.identity.tokens import PEPPER_BYTES, TokenKind, matches, mint, parse
 from aisops_core.storage.engine import Store
+from aisops_core.storage.gather import Gather
+from aisops_core.storage.hot import HotLookup, HotStatement
+from aisops_core.storage.meta import TOKENS_MARK, move_mark
 from aisops_core.storage.schema import runners, tokens
 from aisops_core.tenants.principal import Principal, PrincipalKind, Role
 from aisops_core.tenants.store import check_id, find
@@ -30,6 +34,7 @@ API_ROLES: Final[tuple[Role, ...]] = ("admin", "operator", "viewer")
 LAST_USED_GRAIN_MS: Final = 600_000
 CACHE_S: Final = 2.0
 CACHE_LIMIT: Final = 10_000
+MARK_BYTES: Final = 16
 _KINDS: Final[dict[PrincipalKind, TokenKind]] = {"api": "api", "runner": "run"}
 
 
@@ -50,6 +55,13 @@ class TokenRecord:
 
 
 _COLUMNS: Final = tuple(tokens.c[name] for name in TokenRecord.__dataclass_fields__)
+_Kept: TypeAlias = tuple[TokenRecord, bytes]
+"""A token as it is kept: the record and the hash of its secret."""
+_BY_ID: Final = HotLookup(lambda keys: select(*_COLUMNS, tokens.c.secret_hash).where(tokens.c.token_id.in_(keys)), ())
+_TOUCH: Final = HotStatement(
+    update(tokens).where(tokens.c.token_id == bindparam("b_token_id")).values(last_used_unix_ms=bindparam("b_now_ms")),
+    ("b_now_ms", "b_token_id"),
+)
 
 
 class TokenStore:
@@ -70,6 +82,13 @@ class TokenStore:
         self._pepper = pepper
         self._random_bytes = random_bytes
         self._cache: dict[str, tuple[float, TokenRecord, bytes]] = {}
+        self._lookups = Gather[str, _Kept | None](self._look_up)
+        self._touches = Gather[tuple[str, int], None](self._touch_together)
+        self._on_revoke: Callable[[], None] | None = None
+
+    def on_revoke(self, told: Callable[[], None]) -> None:
+        """Call this after every revocation made here."""
+        self._on_revoke = told
 
     async def create_api(
         self, tenant_id: str, name: str, role: Role, *, actor: str = "cli", expires_unix_ms: int | None = None
@@ -116,7 +135,9 @@ class TokenStore:
             raise Unauthenticated
         record = found[0]
         await self._touch(record, now_ms)
-        return Principal(kind, record.tenant_id, record.subject_id, record.role, record.token_id)
+        return Principal(
+            kind, record.tenant_id, record.subject_id, record.role, record.token_id, record.expires_unix_ms
+        )
 
     async def revoke(self, tenant_id: str, token_id: str, *, actor: str = "cli") -> None:
         """End a token at once. Repeating it changes nothing.
@@ -126,6 +147,7 @@ class TokenStore:
             StorageUnavailable: The database could not serve.
         """
         now_ms = self._clock.unix_ms()
+        mark = self._random_bytes(MARK_BYTES)
 
         def unit(connection: Connection) -> None:
             own = (tokens.c.tenant_id == tenant_id) & (tokens.c.token_id == token_id)
@@ -135,9 +157,12 @@ class TokenStore:
             if TokenRecord(*row).revoked_unix_ms is None:
                 connection.execute(update(tokens).where(own).values(revoked_unix_ms=now_ms))
                 append(connection, [AuditEntry(tenant_id, actor, "token.revoke", token_id)], now_ms)
+                move_mark(connection, TOKENS_MARK, mark)
 
         await self._store.write(unit)
         self._cache.pop(token_id, None)
+        if self._on_revoke is not None:
+            self._on_revoke()
 
     async def list(self, tenant_id: str) -> Sequence[TokenRecord]:
         """The tenant's tokens, newest first, without secrets.
@@ -177,31 +202,36 @@ class TokenStore:
         await self._store.write(unit)
         return token.text()
 
-    async def _find(self, token_id: str) -> tuple[TokenRecord, bytes] | None:
+    async def _find(self, token_id: str) -> _Kept | None:
         cached = self._cache.get(token_id)
         if cached is not None and self._clock.monotonic() - cached[0] < CACHE_S:
             return cached[1], cached[2]
-        query = select(*_COLUMNS, tokens.c.secret_hash).where(tokens.c.token_id == token_id)
-        row = await self._store.read(lambda connection: connection.execute(query).first())
-        if row is None:
-            return None
-        record, stored = TokenRecord(*row[:-1]), bytes(row[-1])
-        if len(self._cache) >= CACHE_LIMIT:
-            self._cache.clear()
-        self._cache[token_id] = (self._clock.monotonic(), record, stored)
-        return record, stored
+        kept = await self._lookups.add(token_id)
+        # A Runner shows its token once a stream; only API tokens come with every request.
+        if kept is not None and kept[0].kind == "api":
+            if len(self._cache) >= CACHE_LIMIT:
+                self._cache.clear()
+            self._cache[token_id] = (self._clock.monotonic(), *kept)
+        return kept
+
+    async def _look_up(self, token_ids: Sequence[str]) -> Sequence[_Kept | None]:
+        wanted = list(set(token_ids))
+        rows = await self._store.read(lambda connection: list(_BY_ID.rows(connection, wanted)))
+        found = {row[0]: (TokenRecord(*row[:-1]), bytes(row[-1])) for row in rows}
+        return [found.get(token_id) for token_id in token_ids]
 
     async def _touch(self, record: TokenRecord, now_ms: int) -> None:
         """Keep `last_used` to the grain: a write now and then, not one per request; a full disk locks nobody out."""
         if record.last_used_unix_ms is not None and now_ms - record.last_used_unix_ms < LAST_USED_GRAIN_MS:
             return
         self._cache.pop(record.token_id, None)
-        mine = (tokens.c.tenant_id == record.tenant_id) & (tokens.c.token_id == record.token_id)
-        statement = update(tokens).where(mine).values(last_used_unix_ms=now_ms)
-        try:
-            await self._store.write(lambda connection: connection.execute(statement).rowcount)
-        except StorageUnavailable:
-            return
+        with contextlib.suppress(StorageUnavailable):
+            await self._touches.add((record.token_id, now_ms))
+
+    async def _touch_together(self, touched: Sequence[tuple[str, int]]) -> Sequence[None]:
+        rows = [(now_ms, token_id) for token_id, now_ms in sorted(touched)]
+        await self._store.write(lambda connection: _TOUCH.many(connection, rows))
+        return [None] * len(touched)
 
 
 def any_token(connection: Connection) -> bool:

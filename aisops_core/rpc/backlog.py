@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import chain
 
+from aisops_core.rpc.bell import Bell
 from aisops_protocol.session import Delivered
 
 HELD_BYTES = 8 * 1024 * 1024
@@ -14,42 +14,34 @@ HELD_BYTES = 8 * 1024 * 1024
 class Backlog:
     """Filled by the stream's reader, emptied by its committer, one batch at a time."""
 
+    __slots__ = ("_held_bytes", "_parts", "_room", "finished")
+
     def __init__(self) -> None:
         self._parts: list[Delivered] = []
         self._held_bytes = 0
-        self._finished = False
-        self._changed, self._room = asyncio.Event(), asyncio.Event()
-        self._room.set()
+        self._room = Bell()
+        self.finished = False
+        """Nothing more will be added."""
 
     def add(self, part: Delivered) -> None:
         """Put what was delivered behind what waits."""
         self._parts.append(part)
-        self._changed.set()
-
-    def finish(self) -> None:
-        """Nothing more will be added: what waits is still taken, then `take` returns None."""
-        self._finished = True
-        self._changed.set()
 
     async def hold(self, octets: int) -> None:
         """Count a frame just read; when too much waits, return only after it was taken."""
         if not self._parts:
             return
         self._held_bytes += octets
-        if self._held_bytes > HELD_BYTES:
-            self._room.clear()
+        while self._held_bytes > HELD_BYTES:
             await self._room.wait()
 
-    async def take(self) -> Delivered | None:
-        """Everything that waits, as one delivery up to the newest watermark; None once finished and empty."""
-        while not self._parts:
-            if self._finished:
-                return None
-            self._changed.clear()
-            await self._changed.wait()
+    def take(self) -> Delivered | None:
+        """Everything that waits, as one delivery up to the newest watermark; None when nothing does."""
+        if not self._parts:
+            return None
         parts, self._parts = self._parts, []
         self._held_bytes = 0
-        self._room.set()
+        self._room.ring()
         newest = parts[-1]
         envelopes = tuple(chain.from_iterable(part.envelopes for part in parts))
         return Delivered(newest.queue_epoch, envelopes, newest.upto_seq)

@@ -22,6 +22,11 @@ class Certificate:
     not_before: datetime
     not_after: datetime
 
+    @property
+    def until_unix_ms(self) -> int:
+        """When it ends, wall clock."""
+        return round(self.not_after.timestamp() * 1000)
+
     def check(self, now: datetime) -> None:
         """Raise SessionRefused EXPIRED or NOT_ACTIVE when the certificate is not valid at `now` (aware, UTC)."""
         if now > self.not_after:
@@ -32,7 +37,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of one stream. `token` is kept for checking it again while the stream is open, and never shown."""
+    """The other end of one stream. `token` is never shown."""
 
     address: str
     token: str

@@ -1,4 +1,4 @@
-"""What a stream needs of its two neighbours: the wire below it and the dispatcher behind it."""
+"""What a stream needs of its neighbours: the wire below it, identity, and the dispatcher behind it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.records import OpenedSession, SessionRef
+from aisops_core.identity.holds import Hold
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.messages import Heartbeat, Hello, RunnerEnvelope
 
@@ -18,6 +19,18 @@ Write = Callable[[bytes], Awaitable[None]]
 
 class PeerGone(Exception):
     """The connection ended without a word."""
+
+
+class Credentials(Protocol):
+    """What the door needs of identity once a stream is open."""
+
+    def hold(self, token_id: str, until_unix_ms: int | None, lost: Callable[[], None]) -> Hold:
+        """Call `lost`, once, when the token is revoked or this moment (wall clock, ms) has come."""
+        ...
+
+    def release(self, hold: Hold) -> None:
+        """The stream has ended."""
+        ...
 
 
 class Sessions(Protocol):

@@ -17,10 +17,12 @@ import grpc.aio
 import structlog
 
 from aisops_core.clock import Clock
+from aisops_core.errors import CoreError, SessionRefused, Unauthenticated
 from aisops_core.rpc.ending import Ending, from_error, unexpected
 from aisops_core.rpc.peer import Peer, certificate_of, token_of
-from aisops_core.rpc.ports import PeerGone, Sessions
+from aisops_core.rpc.ports import Credentials, PeerGone, Sessions
 from aisops_core.rpc.stream import Stream
+from aisops_core.rpc.timer import Timer
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.codec import METHOD_PATH
 
@@ -35,8 +37,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Servicer(grpc.GenericRpcHandler):
     """Answers `Connect` and keeps the list of streams that are open."""
 
-    def __init__(self, authenticate: Authenticate, sessions: Sessions, clock: Clock) -> None:
-        self._authenticate, self._sessions, self._clock = authenticate, sessions, clock
+    def __init__(self, authenticate: Authenticate, credentials: Credentials, sessions: Sessions, clock: Clock) -> None:
+        self._authenticate, self._credentials = authenticate, credentials
+        self._sessions, self._clock = sessions, clock
+        self._timer = Timer(clock)
         self.streams: set[Stream] = set()
         self.empty = asyncio.Event()
         self.empty.set()
@@ -61,40 +65,44 @@ class Servicer(grpc.GenericRpcHandler):
         await self._conclude(context, why)
 
     async def _serve(self, context: Context) -> Ending:
-        peer = Peer(
-            context.peer(),
-            token_of(_metadata(context)),
-            certificate_of(context.auth_context()),
-        )
-
-        async def check() -> Principal:
-            if peer.certificate is not None:
-                peer.certificate.check(datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC))
-            return await self._authenticate(peer.token)
-
-        principal = await check()
-
-        async def recheck() -> None:
-            await check()
-
+        peer = Peer(context.peer(), token_of(_metadata(context)), certificate_of(context.auth_context()))
+        self._check_certificate(peer)
+        principal = await self._authenticate(peer.token)
         stream = Stream(
             principal,
             self._sessions,
             read=_reader(context),
             write=_writer(context),
-            recheck=recheck,
+            timer=self._timer,
             clock=self._clock,
         )
         log.info("stream begun", tenant_id=principal.tenant_id, runner_id=principal.subject_id, peer=peer.address)
+        hold = self._credentials.hold(
+            principal.token_id,
+            _earliest(principal.expires_unix_ms, peer.certificate.until_unix_ms if peer.certificate else None),
+            lambda: stream.refuse(self._what_was_lost(peer)),
+        )
         self.streams.add(stream)
         self.empty.clear()
         self.streams_total += 1
         try:
             return await stream.run()
         finally:
+            self._credentials.release(hold)
             self.streams.discard(stream)
             if not self.streams:
                 self.empty.set()
+
+    def _check_certificate(self, peer: Peer) -> None:
+        if peer.certificate is not None:
+            peer.certificate.check(datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC))
+
+    def _what_was_lost(self, peer: Peer) -> CoreError:
+        try:
+            self._check_certificate(peer)
+        except SessionRefused as error:
+            return error
+        return Unauthenticated()
 
     @staticmethod
     async def _conclude(context: Context, why: Ending) -> None:
@@ -107,6 +115,10 @@ class Servicer(grpc.GenericRpcHandler):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ABORT_TIMEOUT_S):
                 await context.abort(why.status, why.message)
+
+
+def _earliest(*moments: int | None) -> int | None:
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _metadata(context: Context) -> list[tuple[str, str | bytes]]:

@@ -11,13 +11,17 @@ Role: TypeAlias = Literal["admin", "operator", "viewer", "runner"]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller: a person or program with an API token, or a Runner with its runner token."""
+    """An authenticated caller: a person or program with an API token, or a Runner with its runner token.
+
+    `expires_unix_ms` is when the token's time is over (wall clock, ms); None: never.
+    """
 
     kind: PrincipalKind
     tenant_id: str
     subject_id: str
     role: Role
     token_id: str
+    expires_unix_ms: int | None = None
 
     @property
     def actor(self) -> str:

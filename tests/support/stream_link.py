@@ -13,6 +13,7 @@ from aisops_core.dispatch.records import OpenedSession, SessionRef
 from aisops_core.errors import Fenced
 from aisops_core.rpc.ending import Ending
 from aisops_core.rpc.stream import Stream
+from aisops_core.rpc.timer import Timer
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.codec import decode_core_frame, encode_runner_frame
 from aisops_protocol.messages import (
@@ -111,9 +112,9 @@ class Link:
         self.down: asyncio.Queue[CoreBody] = asyncio.Queue()
         self.blocked = asyncio.Event()
         self.blocked.set()
-        self.token_fault: Exception | None = None
+        self.timer = Timer(self.clock)
         self.stream = Stream(
-            PRINCIPAL, dispatcher, read=self._read, write=self._write, recheck=self._recheck, clock=self.clock
+            PRINCIPAL, dispatcher, read=self._read, write=self._write, timer=self.timer, clock=self.clock
         )
         self.task = asyncio.ensure_future(self.stream.run())
 
@@ -130,10 +131,6 @@ class Link:
         for envelope in frame.envelopes:
             assert envelope.body is not None
             self.down.put_nowait(envelope.body)
-
-    async def _recheck(self) -> None:
-        if self.token_fault is not None:
-            raise self.token_fault
 
     def flush(self) -> None:
         for frame in self.runner.frames():

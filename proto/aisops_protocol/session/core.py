@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any, Final
 
 from aisops_protocol import limits
@@ -26,7 +27,8 @@ class CoreSession(Party):
     CoreGoodbye in `frames`: write it, then end the RPC.
 
     Attributes:
-        hello: The Runner's Hello once it has come.
+        hello: The Runner's Hello once it has come; after Welcome without what only opening a session needs, because a
+            process may hold thousands of them.
         received: Highest durable sequence number taken, in order.
         watermark: Highest durable sequence number committed.
         core_ack: Highest of our own numbers the Runner has confirmed.
@@ -81,6 +83,8 @@ class CoreSession(Party):
         self._clock_ms = welcome.clock_unix_ms - round(now * 1000)
         self._heard_at = now
         self._urgent.append(welcome)
+        if self.hello is not None:
+            self.hello = replace(self.hello, capabilities=(), labels=(), held_jobs=())
 
     def send(self, *bodies: m.CoreBody, now: float | None = None) -> None:
         """Queue messages of an open session: Job, JobCancel, Drain, Ping, Slow, CredentialOffer.

@@ -201,22 +201,43 @@ async def test_a_runner_that_does_not_read_is_given_up(link: Link, monkeypatch: 
     assert (await link.end()).code == "STUCK"
 
 
-async def test_silence_ends_the_stream(dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "NAP_S", 0.01)
-    link = Link(dispatcher)
+async def test_silence_ends_the_stream(link: Link) -> None:
     await link.greet()
-    link.clock.now += 46
+    link.clock.now += 44
+    link.timer.look()
+    link.send_logs(1)
+    await link.acknowledged(1)
+    link.clock.now += 44
+    link.timer.look()
+    assert not link.task.done(), "a message puts the end off"
+    link.clock.now += 2
+    link.timer.look()
     assert (await link.end()).code == "PEER_SILENT"
+    assert len(link.timer) == 0
 
 
-async def test_a_token_revoked_meanwhile_ends_the_stream(
-    dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stream_module, "RECHECK_S", 0.01)
+async def test_a_runner_that_says_nothing_is_not_waited_for(dispatcher: Dispatcher) -> None:
     link = Link(dispatcher)
+    await asyncio.sleep(0)
+    link.clock.now += 10
+    link.timer.look()
+    assert (await link.end()).code == "HELLO_TIMEOUT"
+
+
+async def test_after_its_credential_is_lost_nothing_of_a_runner_is_accepted(link: Link, dispatcher: Dispatcher) -> None:
+    """Not what it says later, and not what it said before that waits for a commit under way."""
     await link.greet()
-    link.token_fault = Unauthenticated()
+    dispatcher.gate.clear()
+    link.send_logs(1)
+    await dispatcher.until(lambda: bool(dispatcher.delivered))
+    link.send_logs(2)
+    await asyncio.sleep(0)
+    link.stream.refuse(Unauthenticated())
+    link.send_logs(3)
+    dispatcher.gate.set()
     assert (await link.end()).code == "UNAUTHENTICATED"
+    assert dispatcher.delivered == [[1]]
+    assert link.runner.acked == 0
 
 
 async def test_a_runner_that_ignores_its_window_is_not_read_further(
@@ -257,17 +278,20 @@ async def test_a_runner_that_writes_without_reading_is_not_heard_further(link: L
     assert link.up.empty()
 
 
-async def test_a_database_away_for_a_moment_costs_no_stream_until_a_commit_needs_it(
+async def test_a_commit_that_the_database_cannot_take_ends_the_stream_without_an_acknowledgement(
     link: Link, dispatcher: Dispatcher
 ) -> None:
     await link.greet()
     dispatcher.fault = StorageUnavailable("busy")
-    for count in (1, 2):
-        link.runner.send_volatile(Heartbeat(count), link.clock.now)
-        link.flush()
-        await dispatcher.until(lambda count=count: len(dispatcher.beats) == count)  # type: ignore[misc]
-    assert not link.task.done()
     link.send_logs(1)
     end = await link.end()
     assert (end.code, end.retry_after_ms) == ("STORAGE_UNAVAILABLE", 1000)
     assert link.runner.acked == 0
+
+
+async def test_a_heartbeat_of_a_session_that_was_taken_over_ends_it(link: Link, dispatcher: Dispatcher) -> None:
+    await link.greet()
+    dispatcher.fault = Fenced("runner-1")
+    link.runner.send_volatile(Heartbeat(5), link.clock.now)
+    link.flush()
+    assert (await link.end()).code == "FENCED"
