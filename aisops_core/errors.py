@@ -8,7 +8,7 @@
     │   ├── InputTooLarge
     │   └── UnknownCapability
     ├── NotFound                 JobNotFound, RunnerNotFound, TokenNotFound, TenantNotFound
-    ├── Conflict                 AlreadyExists, IdempotencyMismatch
+    ├── Conflict                 AlreadyExists, IdempotencyMismatch, NotUncertain
     ├── Denied                   Unauthenticated, Forbidden
     ├── SessionRefused           a Runner's stream may not open
     ├── Fenced                   a newer session of the same Runner has taken over
@@ -201,6 +201,16 @@ class IdempotencyMismatch(Conflict):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"This Idempotency-Key was used for a different request, which made job {job_id}.")
         self.job_id = job_id
+
+
+class NotUncertain(Conflict):
+    """Only a job whose outcome is unknown can be resolved."""
+
+    code = "not_uncertain"
+    default_advice = "`aisops job explain JOB_ID` says where the job stands."
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(f"Job {job_id} is {state}: only an uncertain job can be resolved.")
 
 
 class Denied(CoreError):

@@ -51,6 +51,28 @@ class ExecutionDocument(Document):
     duration_ms: int
 
 
+class LateResultDocument(Document):
+    """A result that came after the job had ended or was given to another attempt: kept, and counted for nothing."""
+
+    received_at: str
+    runner_id: str
+    attempt: int
+    state: JobState = Field(description="What the job would have been.")
+    output: Any = None
+    error_code: str | None
+    error_message: str
+
+
+class ResolutionDocument(Document):
+    """What a person decided about an uncertain attempt."""
+
+    at: str
+    attempt: int
+    verdict: str
+    by: str
+    note: str
+
+
 class JobDocument(Document):
     """One job. Times are RFC 3339 UTC with milliseconds, null until they happen."""
 
@@ -76,6 +98,8 @@ class JobDocument(Document):
     execution: ExecutionDocument | None
     cancel_requested: bool
     idempotency_key: str | None
+    late_results: list[LateResultDocument] = Field(default_factory=list, description="Oldest first; not in lists.")
+    resolutions: list[ResolutionDocument] = Field(default_factory=list, description="Oldest first; not in lists.")
 
 
 class JobPage(Document):

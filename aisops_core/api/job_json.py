@@ -22,8 +22,11 @@ _EFFECTS: Final = {effect: quoted(effect.name.lower()) for effect in EffectClass
 _BOOLS: Final = {False: "false", True: "true"}
 
 
-def job_json(job: JobRecord) -> str:
-    """Return the JSON text of a job's document."""
+NOTHING_BESIDE: Final = '"late_results":[],"resolutions":[]'
+
+
+def job_json(job: JobRecord, beside: str = NOTHING_BESIDE) -> str:
+    """Return the JSON text of a job's document; `beside` is that of its late results and resolutions."""
     runner_id = job.runner_id or job.pinned_runner_id
     return (
         f'{{"id":{quoted(job.job_id)},"capability":{quoted(job.capability)},"state":{_STATES[job.state]},'
@@ -33,7 +36,8 @@ def job_json(job: JobRecord) -> str:
         f'"leased_at":{_moment(job.leased_unix_ms)},"started_at":{_moment(job.started_unix_ms)},'
         f'"finished_at":{_moment(job.finished_unix_ms)},"output":{output_json(job.output)},'
         f'"output_truncated":{_BOOLS[job.truncated]},"error":{_error(job)},"execution":{_execution(job)},'
-        f'"cancel_requested":{_BOOLS[job.cancel_requested]},"idempotency_key":{_text(job.idempotency_key)}}}'
+        f'"cancel_requested":{_BOOLS[job.cancel_requested]},"idempotency_key":{_text(job.idempotency_key)},'
+        f"{beside}}}"
     )
 
 

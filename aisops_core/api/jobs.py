@@ -12,8 +12,12 @@ from pydantic import AfterValidator, Field, StringConstraints
 from aisops_core.api.documents import JobDocument, JobPage, LogDocument, LogPage, TimelineDocument, TimelinePage
 from aisops_core.api.job_json import job_json
 from aisops_core.api.operation import Body, Call, Header, Query, Reply, op
+from aisops_core.api.standing import ExplanationDocument, beside_json
+from aisops_core.dispatch.aftermath import Aftermath
+from aisops_core.dispatch.explain import Explanation
 from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.records import JobFilter, LogLine, Page, SubmitJob, TimelineEntry
+from aisops_core.dispatch.resolution import NOTE_CHARS, Verdict
 from aisops_core.tenants.principal import Principal
 from aisops_protocol import limits
 
@@ -77,6 +81,18 @@ class Jobs(Protocol):
         """Ask for a job's end."""
         ...
 
+    async def resolve(self, principal: Principal, job_id: str, verdict: Verdict, note: str) -> JobRecord:
+        """Put down what an uncertain job came to."""
+        ...
+
+    async def explain(self, tenant_id: str, job_id: str) -> Explanation:
+        """Say why a job is where it is."""
+        ...
+
+    async def aftermath(self, job: JobRecord) -> Aftermath:
+        """Return what is kept beside a job."""
+        ...
+
     async def wait(self, tenant_id: str, job_id: str, timeout_s: float) -> JobRecord:
         """Return the job when it has ended or the time is over."""
         ...
@@ -111,6 +127,13 @@ class SubmitBody(Body):
             queue_ttl_s=self.queue_ttl_s or default_ttl_s,
             priority=self.priority,
         )
+
+
+class ResolveBody(Body):
+    """What an uncertain job came to, or that it shall be tried again, and why."""
+
+    verdict: Annotated[Verdict, Field(alias="as", strict=False)]
+    note: Annotated[str, StringConstraints(min_length=1, max_length=NOTE_CHARS)]
 
 
 class WaitQuery(Query):
@@ -181,13 +204,30 @@ class JobEndpoints:
     @op("GET", "/jobs/{job_id}", role="viewer", query=WaitQuery, out=JobDocument)
     async def get_job(self, call: Call[None, WaitQuery]) -> Reply:
         """Show one job, at once or when it has ended."""
-        return Reply(job_json(await self._jobs.wait(call.principal.tenant_id, call.path["job_id"], call.query.wait)))
+        record = await self._jobs.wait(call.principal.tenant_id, call.path["job_id"], call.query.wait)
+        return await self._whole(record)
+
+    async def _whole(self, record: JobRecord) -> Reply:
+        """A job with what is kept beside it."""
+        return Reply(job_json(record, beside_json(await self._jobs.aftermath(record))))
 
     @op("POST", "/jobs/{job_id}/cancel", role="operator", out=JobDocument, status=202, problems=(409,))
     async def cancel_job(self, call: Call[None, None]) -> Reply:
         """Ask for a job to be cancelled; a job that finishes first wins."""
         record = await self._jobs.cancel(call.principal, call.path["job_id"])
         return Reply(job_json(record), 200 if record.terminal else 202)
+
+    @op("POST", "/jobs/{job_id}/resolve", role="operator", body=ResolveBody, out=JobDocument, problems=(409,))
+    async def resolve_job(self, call: Call[ResolveBody, None]) -> Reply:
+        """Put down what an uncertain job came to, or have it tried again."""
+        verdict, note = call.body.verdict, call.body.note
+        return await self._whole(await self._jobs.resolve(call.principal, call.path["job_id"], verdict, note))
+
+    @op("GET", "/jobs/{job_id}/explain", role="viewer", out=ExplanationDocument)
+    async def explain_job(self, call: Call[None, None]) -> ExplanationDocument:
+        """Say why a job is where it is, what it waits for, and what happens next."""
+        explanation = await self._jobs.explain(call.principal.tenant_id, call.path["job_id"])
+        return ExplanationDocument.of(explanation)
 
     @op("GET", "/jobs/{job_id}/logs", role="viewer", query=PageQuery, out=LogPage)
     async def list_job_logs(self, call: Call[None, PageQuery]) -> LogPage:

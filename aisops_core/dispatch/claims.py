@@ -81,7 +81,9 @@ def claim(
             capacity, job = live[runner_id], jobs[job_id]
             lease_id = drawn[at * LEASE_BYTES : (at + 1) * LEASE_BYTES]
             machine.lease(
-                job, Grant(runner_id, capacity.ref.session_epoch, capacity.journal_id, lease_id, until), now_ms
+                job,
+                Grant(runner_id, capacity.ref.session_epoch, capacity.journal_id, lease_id, until, terms.patience_ms),
+                now_ms,
             )
             if capacity.effects.get(job.capability) is not EffectClass.IDEMPOTENT:
                 job.effect_class = EffectClass.AT_MOST_ONCE  # the more careful of the two descriptions counts
@@ -146,6 +148,7 @@ def message(job: JobRecord, terms: LeaseTerms) -> Job:
         effect_class=job.effect_class,
         timeout_ms=job.timeout_ms,
         lease_ms=terms.lease_ms,
+        start_by_ms=terms.start_ms,
         priority=job.priority,
         execution_id=job.execution_id,
         step_id=job.step_id,

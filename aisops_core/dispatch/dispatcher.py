@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from aisops_core.audit.log import append
-from aisops_core.audit.record import AuditEntry
 from aisops_core.clock import Clock
-from aisops_core.dispatch import admission, upkeep
-from aisops_core.dispatch import job as machine
 from aisops_core.dispatch import store as job_store
+from aisops_core.dispatch import upkeep
 from aisops_core.dispatch.admission import Admitted
+from aisops_core.dispatch.aftermath import Aftermath
 from aisops_core.dispatch.answers import Answers
 from aisops_core.dispatch.catalog import Catalog
+from aisops_core.dispatch.decisions import Decisions
+from aisops_core.dispatch.explain import Explanation
 from aisops_core.dispatch.inputs import InputSchemas
+from aisops_core.dispatch.inquiry import Inquiry
 from aisops_core.dispatch.job import JobRecord
 from aisops_core.dispatch.lease import LeaseTerms
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.pump import Pump, Timekeeper
 from aisops_core.dispatch.reception import Reception
 from aisops_core.dispatch.records import JobFilter, LogLine, OpenedSession, Page, SessionRef, SubmitJob, TimelineEntry
+from aisops_core.dispatch.resolution import Verdict
 from aisops_core.dispatch.submissions import Keyed, Submissions
 from aisops_core.dispatch.switchboard import Switchboard
 from aisops_core.errors import CoreError
 from aisops_core.storage.engine import Store
 from aisops_core.storage.meta import ensure_core_epoch
 from aisops_core.tenants.principal import Principal
-from aisops_protocol.messages import Heartbeat, Hello, JobCancel, RunnerEnvelope
+from aisops_protocol.messages import Heartbeat, Hello, RunnerEnvelope
 
 
 class Dispatcher:
@@ -58,6 +59,8 @@ class Dispatcher:
         self._board = Switchboard()
         self._pump = Pump(store, self._board, clock, self._terms, random_bytes)
         self._answers = Answers(store, self._board.waiters)
+        self._decisions = Decisions(store, clock, self._board, self._terms)
+        self._inquiry = Inquiry(store, clock, self._board, self._terms)
         catalog, schemas = Catalog(store, clock), InputSchemas()
         self._submissions = Submissions(
             store,
@@ -90,13 +93,12 @@ class Dispatcher:
         Raises:
             StorageUnavailable: The database could not serve.
         """
-        until_ms = self._terms.until(self._clock.unix_ms())
+        timekeeper = Timekeeper(self._store, self._board, self._clock, self._terms)
         self._reception.core_epoch = await self._store.write(lambda c: ensure_core_epoch(c, self._random_bytes))
-        await self._store.write(lambda connection: upkeep.lease_again(connection, until_ms))
+        await timekeeper.begin()
         for tenant_id, demand in await self._store.read(upkeep.waiting_routes):
             self._board.routes.add(tenant_id, demand)
         self._board.due(self._clock.unix_ms())
-        timekeeper = Timekeeper(self._store, self._board, self._clock, self._terms)
         self._tasks = [
             asyncio.create_task(self._pump.run(), name="dispatch-pump"),
             asyncio.create_task(timekeeper.run(), name="dispatch-timekeeper"),
@@ -169,35 +171,20 @@ class Dispatcher:
         return await self._store.read(lambda connection: job_store.timeline(connection, tenant_id, job_id))
 
     async def cancel(self, principal: Principal, job_id: str) -> JobRecord:
-        """Ask for a job to stop.
+        """Ask for a job to stop; see `Decisions.cancel`."""
+        return await self._decisions.cancel(principal, job_id)
 
-        One that waits ends at once, a running one when its Runner has stopped it; one that has ended stays as it is.
+    async def resolve(self, principal: Principal, job_id: str, verdict: Verdict, note: str) -> JobRecord:
+        """Put down what an uncertain job came to; see `Decisions.resolve`."""
+        return await self._decisions.resolve(principal, job_id, verdict, note)
 
-        Raises:
-            Forbidden: The principal may not cancel.
-            JobNotFound: This tenant has no such job.
-            StorageUnavailable: The database could not serve.
-        """
-        admission.check_role(principal)
-        tenant_id, now_ms = principal.tenant_id, self._clock.unix_ms()
+    async def explain(self, tenant_id: str, job_id: str) -> Explanation:
+        """Why a job is where it is; see `Inquiry.explain`."""
+        return await self._inquiry.explain(tenant_id, job_id)
 
-        def unit(connection: Any) -> tuple[JobRecord, bool]:
-            job = job_store.get(connection, tenant_id, job_id, lock=True)
-            changed = machine.request_cancel(job, now_ms)
-            if changed:
-                job_store.save(connection, [job])
-                entry = AuditEntry(tenant_id, principal.actor, "job.cancel", job_id, {"state": job.state.value})
-                append(connection, [entry], now_ms)
-            return job, changed
-
-        job, changed = await self._store.write(unit)
-        if changed and job.terminal:
-            self._board.ended([job])
-        elif changed and job.runner_id is not None and job.lease_id is not None:
-            session = self._board.sessions.of(tenant_id, job.runner_id)
-            if session is not None:
-                session.outlet.send(JobCancel(job_id, job.lease_id))
-        return job
+    async def aftermath(self, job: JobRecord) -> Aftermath:
+        """What is kept beside an ended job; see `Inquiry.aftermath`."""
+        return await self._inquiry.aftermath(job)
 
     def release(self) -> None:
         """Answer everybody who waits for a job with the job as it is, now and from now on: this process stops."""

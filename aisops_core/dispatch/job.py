@@ -29,6 +29,9 @@ class JobEvent(StrEnum):
     TIME_OUT = "time_out"
     CANCEL = "cancel"
     DOUBT = "doubt"
+    CONFIRM = "confirm"
+    DENY = "deny"
+    RETRY = "retry"
 
 
 _ENDINGS: Final = {
@@ -51,7 +54,12 @@ TRANSITIONS: Final[Mapping[JobState, Mapping[JobEvent, JobState]]] = MappingProx
         JobState.FAILED: {},
         JobState.TIMED_OUT: {},
         JobState.CANCELLED: {},
-        JobState.UNCERTAIN: {},
+        # Ended, and nobody waits for it: only a person who has looked outside moves it.
+        JobState.UNCERTAIN: {
+            JobEvent.CONFIRM: JobState.SUCCEEDED,
+            JobEvent.DENY: JobState.FAILED,
+            JobEvent.RETRY: JobState.QUEUED,
+        },
     }
 )
 
@@ -70,16 +78,25 @@ RESULT_STATES: Final = {status: _ENDINGS[event] for status, event in _RESULT_EVE
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The right of one Runner, in one session, to one attempt. `lease_id` (16 random octets) is the fencing token."""
+    """The right of one Runner, in one session, to one attempt. `lease_id` (16 random octets) is the fencing token.
+
+    `patience_ms` is how long, beyond the job's own timeout, a Runner may keep renewing the lease.
+    """
 
     runner_id: str
     session_epoch: int
     journal_id: bytes
     lease_id: bytes
     lease_until_unix_ms: int
+    patience_ms: int
 
 
-def _step(job: JobRecord, event: JobEvent) -> None:
+def step(job: JobRecord, event: JobEvent) -> None:
+    """Change the state as the table says.
+
+    Raises:
+        IllegalTransition: The table has no such step from here.
+    """
     target = TRANSITIONS[job.state].get(event)
     if target is None:
         raise IllegalTransition(f"A job that is {job.state.value} cannot {event.value}.")
@@ -97,13 +114,14 @@ def lease(job: JobRecord, grant: Grant, now_ms: int) -> None:
     Raises:
         IllegalTransition: The job is not queued.
     """
-    _step(job, JobEvent.LEASE)
+    step(job, JobEvent.LEASE)
     _hold(job, grant)
     job.leased_unix_ms = now_ms
+    job.hold_until_unix_ms = now_ms + job.timeout_ms + grant.patience_ms
 
 
 def regrant(job: JobRecord, grant: Grant) -> None:
-    """Put an active job's lease under a new session or lease id, without changing how far it has got.
+    """Put an active job's lease under a new session or lease id. How far it has got, and how long it may, stays.
 
     Raises:
         IllegalTransition: The job is not leased or running.
@@ -127,7 +145,7 @@ def accept(job: JobRecord, now_ms: int) -> None:
     Raises:
         IllegalTransition: The job is not leased or running.
     """
-    _step(job, JobEvent.ACCEPT)
+    step(job, JobEvent.ACCEPT)
     if job.started_unix_ms is None:
         job.started_unix_ms = now_ms
 
@@ -185,8 +203,13 @@ def cancel(job: JobRecord, now_ms: int, message: str = "Cancelled before a Runne
     job.error_code, job.error_message = "cancelled", message
 
 
-def request_cancel(job: JobRecord, now_ms: int) -> bool:
+def request_cancel(job: JobRecord, now_ms: int, patience_ms: int) -> bool:
     """Ask for a job to stop: a queued one ends at once, an active one is marked, an ended one stays as it is.
+
+    Args:
+        job: Any.
+        now_ms: Wall clock, ms.
+        patience_ms: So long its Runner may take to answer, however much time the job had left.
 
     Returns:
         True when something changed.
@@ -196,6 +219,8 @@ def request_cancel(job: JobRecord, now_ms: int) -> bool:
     job.cancel_requested_unix_ms = now_ms
     if job.state is JobState.QUEUED:
         cancel(job, now_ms)
+    elif job.hold_until_unix_ms is not None:
+        job.hold_until_unix_ms = min(job.hold_until_unix_ms, now_ms + patience_ms)
     return True
 
 
@@ -233,9 +258,10 @@ def requeue(
     if job.cancel_requested:
         cancel(job, now_ms, "Cancelled while no Runner was working on it.")
         return ()
-    notes = (*_attempt_notes(job), note(job, now_ms, "requeued", reason))
-    _step(job, JobEvent.REQUEUE)
+    notes = (*attempt_notes(job), note(job, now_ms, "requeued", reason))
+    step(job, JobEvent.REQUEUE)
     job.lease_id = job.lease_until_unix_ms = job.session_epoch = job.journal_id = None
+    job.hold_until_unix_ms = None
     job.leased_unix_ms = job.started_unix_ms = job.runner_id = None
     job.not_before_unix_ms = not_before_ms
     job.attempt += new_attempt
@@ -281,14 +307,15 @@ def reject(
 
 
 def _end(job: JobRecord, event: JobEvent, now_ms: int, *, by_result: bool = False) -> None:
-    _step(job, event)
+    step(job, event)
     job.finished_unix_ms = now_ms
-    job.lease_until_unix_ms = None
+    job.lease_until_unix_ms = job.hold_until_unix_ms = None
     if job.lease_id is not None and not by_result:
         job.lease_id = None  # so that a result which still arrives under it is told from the one that counts
 
 
-def _attempt_notes(job: JobRecord) -> tuple[Note, ...]:
+def attempt_notes(job: JobRecord) -> tuple[Note, ...]:
+    """When the present attempt was leased and started: its columns will soon tell of another."""
     steps = (("leased", job.leased_unix_ms), ("running", job.started_unix_ms))
     return tuple(note(job, at, kind) for kind, at in steps if at is not None)
 
@@ -296,7 +323,7 @@ def _attempt_notes(job: JobRecord) -> tuple[Note, ...]:
 def told_by_columns(job: JobRecord) -> list[Note]:
     """The timeline entries that the job's own columns tell; the stored notes complete them."""
     entries = [Note(job.tenant_id, job.job_id, job.created_unix_ms, "queued", 1, "")]
-    entries += _attempt_notes(job)
+    entries += attempt_notes(job)
     if job.cancel_requested_unix_ms is not None:
         entries.append(note(job, job.cancel_requested_unix_ms, "cancel_requested"))
     if job.finished_unix_ms is not None:
@@ -315,6 +342,7 @@ __all__ = [
     "JobState",
     "Note",
     "accept",
+    "attempt_notes",
     "cancel",
     "doubt",
     "expire_in_queue",
@@ -326,5 +354,6 @@ __all__ = [
     "reject",
     "request_cancel",
     "requeue",
+    "step",
     "told_by_columns",
 ]

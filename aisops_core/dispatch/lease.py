@@ -1,17 +1,18 @@
 """Leases: how long a Runner may hold a job, what happens when it falls silent, and what its return changes. Pure.
 
 A lease outlives its `lease_until` by the reconnect grace, because an outage of the line is not an outage of the Runner:
-only after both is the job taken back. Wall-clock milliseconds come in as `now_ms`.
+only after both is the job taken back. A Runner that renews for ever loses the job at its `hold_until` all the same.
+Wall-clock milliseconds come in as `now_ms`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
 from aisops_core.dispatch import job as machine
-from aisops_core.dispatch.job import Grant, JobRecord, JobState, Note
+from aisops_core.dispatch.job import Grant, JobEvent, JobRecord, JobState, Note
 from aisops_protocol.messages import EffectClass, HeldJob, JobPhase, Verdict
 
 MAX_ATTEMPTS: Final = 10
@@ -28,11 +29,15 @@ class LeaseTerms:
         lease_s: Life of a lease without renewal.
         grace_s: How much longer a silent Runner keeps its jobs.
         accept_s: When a job sent on a live session without JobAccept is sent again.
+        start_s: How long a Runner may let a job wait before its first call.
+        cancel_s: How long a connected Runner may take to answer a cancellation.
     """
 
     lease_s: float = 60.0
     grace_s: float = 300.0
     accept_s: float = 10.0
+    start_s: float = 60.0
+    cancel_s: float = 120.0
 
     @property
     def lease_ms(self) -> int:
@@ -43,6 +48,21 @@ class LeaseTerms:
     def grace_ms(self) -> int:
         """Reconnect grace, ms."""
         return round(self.grace_s * 1000)
+
+    @property
+    def start_ms(self) -> int:
+        """Longest wait at the Runner before the first call, ms."""
+        return round(self.start_s * 1000)
+
+    @property
+    def cancel_ms(self) -> int:
+        """Longest wait for the answer to a cancellation, ms."""
+        return round(self.cancel_s * 1000)
+
+    @property
+    def patience_ms(self) -> int:
+        """How long, beyond its timeout, a job may stay with a Runner that renews: to start, and to bring the result."""
+        return self.start_ms + self.lease_ms + self.grace_ms
 
     def until(self, now_ms: int) -> int:
         """End of a lease given or renewed now."""
@@ -64,8 +84,26 @@ def clock_jumped(wall_ms: int, monotonic_s: float) -> bool:
     return wall_ms - monotonic_s * 1000 > CLOCK_JUMP_MS
 
 
+def overrun(job: JobRecord, now_ms: int) -> bool:
+    """True when the Runner still renews the lease of a job that it should have ended long ago.
+
+    A silent Runner's jobs are left to `lapsed`: it may be on its way back with the result.
+    """
+    hold, lease = job.hold_until_unix_ms, job.lease_until_unix_ms
+    return hold is not None and lease is not None and hold <= now_ms < lease
+
+
+def fate(job: JobRecord) -> JobEvent:
+    """What becomes of an active job that is taken back: what may safely run again does, the rest is uncertain."""
+    if job.effect_class is not EffectClass.IDEMPOTENT:
+        return JobEvent.DOUBT
+    if job.cancel_requested:
+        return JobEvent.CANCEL
+    return JobEvent.DOUBT if job.attempt >= MAX_ATTEMPTS else JobEvent.REQUEUE
+
+
 def expire(job: JobRecord, now_ms: int) -> tuple[Note, ...]:
-    """Take a job back whose lease and grace are over. What may safely run again does; the rest is uncertain.
+    """Take a job back whose lease and grace are over.
 
     Returns:
         Timeline entries to store.
@@ -73,15 +111,36 @@ def expire(job: JobRecord, now_ms: int) -> tuple[Note, ...]:
     Raises:
         IllegalTransition: The job is not leased or running.
     """
-    if job.effect_class is not EffectClass.IDEMPOTENT:
-        machine.doubt(
-            job, "lease_expired", "The Runner fell silent; whether the job's effect happened is unknown.", now_ms
+    return _take_back(job, now_ms, "lease_expired", "lease expired", "The Runner fell silent")
+
+
+def end_overrun(job: JobRecord, now_ms: int) -> tuple[Note, ...]:
+    """Take a job back that is `overrun`.
+
+    Returns:
+        Timeline entries to store.
+
+    Raises:
+        IllegalTransition: The job is not leased or running.
+    """
+    if job.cancel_requested:
+        return _take_back(
+            job, now_ms, "cancel_unanswered", "cancellation not answered", "The Runner did not answer the cancellation"
         )
-        return ()
-    if job.attempt >= MAX_ATTEMPTS and not job.cancel_requested:
-        machine.doubt(job, "lease_expired", f"The Runner fell silent in each of {MAX_ATTEMPTS} attempts.", now_ms)
-        return ()
-    return machine.requeue(job, now_ms, "lease expired", new_attempt=True)
+    return _take_back(job, now_ms, "overrun", "held too long", "The Runner held the job far beyond its timeout")
+
+
+def _take_back(job: JobRecord, now_ms: int, code: str, reason: str, words: str) -> tuple[Note, ...]:
+    event = fate(job)
+    if event is JobEvent.REQUEUE:
+        return machine.requeue(job, now_ms, reason, new_attempt=True)
+    if event is JobEvent.CANCEL:
+        machine.cancel(job, now_ms, f"{words}; the job may run twice without harm, so it counts as cancelled.")
+    elif job.effect_class is EffectClass.IDEMPOTENT:
+        machine.doubt(job, code, f"{words} in the last of {MAX_ATTEMPTS} attempts.", now_ms)
+    else:
+        machine.doubt(job, code, f"{words}; whether the job's effect happened is unknown.", now_ms)
+    return ()
 
 
 class Ruling(Enum):
@@ -173,4 +232,4 @@ def reconcile_missing(job: JobRecord, journal_id: bytes, now_ms: int) -> Returne
 
 
 def _with_lease(grant: Grant, lease_id: bytes) -> Grant:
-    return Grant(grant.runner_id, grant.session_epoch, grant.journal_id, lease_id, grant.lease_until_unix_ms)
+    return replace(grant, lease_id=lease_id)

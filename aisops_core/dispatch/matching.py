@@ -42,13 +42,14 @@ def demand_of(capability: str, labels_json: str, pinned_runner_id: str | None) -
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a connected Runner has to give at this moment."""
+    """What a Runner has to give at this moment."""
 
     runner_id: str
     capabilities: Collection[str]
     labels: Mapping[str, str] = field(default_factory=dict)
     free_slots: int = 0
     draining: bool = False
+    connected: bool = True
 
 
 class Refusal(StrEnum):
@@ -57,11 +58,12 @@ class Refusal(StrEnum):
     PINNED_ELSEWHERE = "pinned_elsewhere"
     NO_CAPABILITY = "no_capability"
     LABELS_DIFFER = "labels_differ"
+    OFFLINE = "offline"
     DRAINING = "draining"
     NO_FREE_SLOT = "no_free_slot"
 
 
-PASSING: Final = frozenset({Refusal.DRAINING, Refusal.NO_FREE_SLOT})
+PASSING: Final = frozenset({Refusal.OFFLINE, Refusal.DRAINING, Refusal.NO_FREE_SLOT})
 """Refusals that time alone can lift."""
 
 
@@ -82,6 +84,8 @@ def refusal(demand: Demand, offer: Offer) -> Refusal | None:
         return Refusal.NO_CAPABILITY
     if any(offer.labels.get(key) != value for key, value in demand.labels):
         return Refusal.LABELS_DIFFER
+    if not offer.connected:
+        return Refusal.OFFLINE
     if offer.draining:
         return Refusal.DRAINING
     return Refusal.NO_FREE_SLOT if offer.free_slots <= 0 else None
@@ -90,6 +94,13 @@ def refusal(demand: Demand, offer: Offer) -> Refusal | None:
 def explain(demand: Demand, offers: Iterable[Offer]) -> tuple[Finding, ...]:
     """For every Runner, whether it may have such a job and, if not, what stands in the way."""
     return tuple(_finding(demand, offer) for offer in offers)
+
+
+_PASSING_WORDS: Final[Mapping[Refusal, str]] = {
+    Refusal.OFFLINE: "it is not connected",
+    Refusal.DRAINING: "it is stopping and takes no new job",
+    Refusal.NO_FREE_SLOT: "all its slots are taken",
+}
 
 
 def _finding(demand: Demand, offer: Offer) -> Finding:
@@ -101,7 +112,7 @@ def _finding(demand: Demand, offer: Offer) -> Finding:
     if reason is Refusal.LABELS_DIFFER:
         missing = [f"{key}={value}" for key, value in demand.labels if offer.labels.get(key) != value]
         return Finding(offer.runner_id, reason, f"it does not carry {', '.join(missing)}")
-    return Finding(offer.runner_id, reason)
+    return Finding(offer.runner_id, reason, _PASSING_WORDS.get(reason, "") if reason else "")
 
 
 def assign(jobs: Sequence[tuple[Key, Demand]], offers: Sequence[Offer]) -> list[tuple[Key, str]]:

@@ -293,6 +293,7 @@ def _reconcile(
             hello.journal_id,
             random_bytes(LEASE_BYTES),
             terms.until(now_ms),
+            terms.patience_ms,
         )
         job = jobs.get(entry.job_id)
         current = job is None or (job.session_epoch or 0) > lost_epoch

@@ -20,8 +20,8 @@ from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.lease import LeaseTerms, clock_jumped
 from aisops_core.dispatch.sessions import LiveSession
 from aisops_core.dispatch.switchboard import Switchboard
+from aisops_core.dispatch.warden import Warden
 from aisops_core.storage.engine import Store
-from aisops_protocol.messages import JobCancel
 
 RETRY_S: Final = 1.0
 """Pause after a failure of the database before trying again."""
@@ -111,6 +111,18 @@ class Timekeeper:
     def __init__(self, store: Store, board: Switchboard, clock: Clock, terms: LeaseTerms) -> None:
         self._store, self._board, self._clock, self._terms = store, board, clock, terms
         self._seen = (clock.unix_ms(), clock.monotonic())
+        self._warden = Warden(store, board, terms, clock.monotonic())
+
+    async def begin(self) -> None:
+        """Take up what the process before left: every lease and every job held has its full term again.
+
+        Raises:
+            StorageUnavailable: The database could not serve.
+        """
+        now_ms = self._clock.unix_ms()
+        until_ms = self._terms.until(now_ms)
+        await self._store.write(lambda connection: upkeep.lease_again(connection, until_ms))
+        await self._warden.begin(now_ms)
 
     async def run(self) -> None:
         """Keep time until cancelled."""
@@ -131,9 +143,11 @@ class Timekeeper:
             log.warning("the clock was set forward; leases begin anew", by_ms=now_ms - seen_ms)
             until_ms = self._terms.until(now_ms)
             await self._store.write(lambda connection: upkeep.lease_again(connection, until_ms))
+            await self._warden.clock_set(now_ms - seen_ms - round((now - seen) * 1000))
         due = self._board.next_due_unix_ms
         while due is not None and due <= now_ms:
             due = await self._sweep(now_ms)
+        await self._warden.look(now_ms, now)
         await self._redeliver(now)
 
     async def _sweep(self, now_ms: int) -> int | None:
@@ -144,11 +158,7 @@ class Timekeeper:
         except BaseException:
             board.due(now_ms)
             raise
-        for tenant_id, runner_id, lease_id in swept.lost:
-            session = board.sessions.of(tenant_id, runner_id)
-            if session is not None and lease_id in session.leases:
-                session.outlet.send(JobCancel(session.leases[lease_id], lease_id))
-                session.freed([lease_id])
+        board.lost(swept.lost)
         board.ended(swept.ended)
         board.queued(swept.requeued)
         if swept.next_due_unix_ms is not None:
@@ -173,6 +183,7 @@ class Timekeeper:
         if self._board.next_due_unix_ms is not None:
             pauses.append((self._board.next_due_unix_ms - self._clock.unix_ms()) / 1000)
         now = self._clock.monotonic()
+        pauses.append(self._warden.next_look() - now)
         for session in self._board.sessions.awaiting():
             overdue = session.next_overdue(self._terms.accept_s)
             if overdue is not None:

@@ -32,7 +32,8 @@ class JobRecord:
     """One job as the database holds it; fields are in the order of the table's columns.
 
     `runner_id` is the Runner that has or last had it. `attempt` counts from 1. Times are wall-clock milliseconds, None
-    until they happen. `input` is b"" in records that were read without it.
+    until they happen; `hold_until_unix_ms` is when a job is taken back from a Runner that goes on renewing its lease.
+    `input` is b"" in records that were read without it.
     """
 
     tenant_id: str
@@ -64,6 +65,7 @@ class JobRecord:
     execution_id: str
     step_id: str
     input_sha256: bytes
+    hold_until_unix_ms: int | None = None
     error_code: str | None = None
     error_message: str = ""
     error_retryable: bool = False

@@ -97,7 +97,7 @@ class LiveSession:
         return not self.draining and self.free_slots > before
 
     def overdue(self, now: float, accept_s: float) -> list[bytes]:
-        """Leases sent longer than `accept_s` ago and not accepted; each is given that long again."""
+        """Leases sent longer than `accept_s` ago and not accepted: sent once more, then the lease's limits count."""
         late = []
         for lease_id, sent in self.unaccepted.items():
             if now - sent < accept_s:
@@ -105,7 +105,6 @@ class LiveSession:
             late.append(lease_id)
         for lease_id in late:
             del self.unaccepted[lease_id]
-            self.unaccepted[lease_id] = now
         return late
 
     def next_overdue(self, accept_s: float) -> float | None:
@@ -132,6 +131,11 @@ class Sessions:
     def of(self, tenant_id: str, runner_id: str) -> LiveSession | None:
         """The Runner's session, if it is connected here."""
         return self._live.get((tenant_id, runner_id))
+
+    def offers(self, tenant_id: str) -> dict[str, Offer]:
+        """What the tenant's Runners connected here have to give, by Runner."""
+        mine = (session for session in self._live.values() if session.ref.tenant_id == tenant_id)
+        return {session.ref.runner_id: session.capacity().offer for session in mine}
 
     def find(self, ref: SessionRef) -> LiveSession | None:
         """The session of this reference, if it still is the Runner's newest here."""

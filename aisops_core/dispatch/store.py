@@ -46,6 +46,7 @@ _HEAD: Final = (
     "leased_unix_ms",
     "started_unix_ms",
     "cancel_requested_unix_ms",
+    "hold_until_unix_ms",
 )
 _END: Final = ("finished_unix_ms", *COLUMNS[COLUMNS.index("error_code") : COLUMNS.index("input")])
 _KEY: Final = ("tenant_id", "job_id")
@@ -69,6 +70,9 @@ _SAVE_END: Final = _update((*_HEAD, *_END))
 _row_all: Final = attrgetter(*COLUMNS)
 _row_head: Final = attrgetter(*_HEAD, *_KEY)
 _row_end: Final = attrgetter(*_HEAD, *_END, *_KEY)
+_WHOLE: Final = (*_HEAD, *_END, "queue_expires_unix_ms")
+_SAVE_WHOLE: Final = _update(_WHOLE)
+_row_whole: Final = attrgetter(*_WHOLE, *_KEY)
 
 _NOTE_NAMES: Final = tuple(Note.__dataclass_fields__)
 _INSERT_NOTE: Final = HotStatement(insert(job_notes), _NOTE_NAMES)
@@ -102,6 +106,7 @@ _NEXT: Final = HotQuery(
         jobs.c.route == bindparam("b_route"),
         jobs.c.state == _QUEUED,
         jobs.c.not_before_unix_ms <= bindparam("b_now_ms"),
+        jobs.c.queue_expires_unix_ms > bindparam("b_now_ms"),
     )
     .order_by(jobs.c.priority.desc(), jobs.c.job_id)
     .limit(bindparam("b_limit"))
@@ -151,6 +156,11 @@ def save(connection: Connection, records: Iterable[JobRecord]) -> None:
             heads.append(_row_head(record))
     _SAVE_HEAD.many(connection, heads)
     _SAVE_END.many(connection, ends)
+
+
+def save_whole(connection: Connection, record: JobRecord) -> None:
+    """Write back everything that can change, for a job that a person took out of its end."""
+    _SAVE_WHOLE.many(connection, [_row_whole(record)])
 
 
 def add_notes(connection: Connection, notes: Sequence[Note]) -> None:

@@ -14,6 +14,7 @@ from aisops_core.dispatch.matching import Demand, demand_of
 from aisops_core.dispatch.records import SessionRef
 from aisops_core.dispatch.sessions import SUPERSEDED, TAKEN_OVER, LiveSession, Sessions
 from aisops_core.dispatch.waiters import Waiters
+from aisops_protocol.messages import JobCancel
 
 
 class Routes:
@@ -89,6 +90,14 @@ class Switchboard:
             session = self.sessions.remove(ref)
             if session is not None:
                 session.outlet.close(SUPERSEDED, TAKEN_OVER)
+
+    def lost(self, leases: Iterable[tuple[str, str, bytes]]) -> None:
+        """These (tenant, Runner, lease) no longer count: a Runner connected here is told to let go."""
+        for tenant_id, runner_id, lease_id in leases:
+            session = self.sessions.of(tenant_id, runner_id)
+            if session is not None and lease_id in session.leases:
+                session.outlet.send(JobCancel(session.leases[lease_id], lease_id))
+                session.freed([lease_id])
 
     def due(self, at_unix_ms: int) -> None:
         """Something is to be looked at then (wall clock, ms)."""

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0001"
+HEAD_REVISION: Final = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -186,6 +186,7 @@ jobs = Table(
     _text("execution_id"),
     _text("step_id"),
     Column("input_sha256", LargeBinary, nullable=False),
+    _time("hold_until_unix_ms", nullable=True),
     Column("error_code", Text),
     _text("error_message"),
     _flag("error_retryable"),
@@ -284,6 +285,19 @@ late_results = Table(
     _text("error_message"),
     Column("output", LargeBinary),
     _time("received_unix_ms"),
+)
+
+job_resolutions = Table(
+    "job_resolutions",
+    metadata,
+    _tenant(),
+    Column("job_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("verdict", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    _text("note"),
+    _time("at_unix_ms"),
+    _of_job(),
 )
 
 result_chunks = Table(

@@ -15,7 +15,16 @@ from typing import Any
 from aisops_protocol.codec import decode_runner_body, encode_runner_body
 from aisops_protocol.errors import ProtocolError
 from aisops_protocol.limits import HELD_JOBS
-from aisops_protocol.messages import EffectClass, HeldJob, Job, JobAccept, JobPhase, JobResult
+from aisops_protocol.messages import (
+    EffectClass,
+    HeldJob,
+    Job,
+    JobAccept,
+    JobPhase,
+    JobResult,
+    ResultStatus,
+    RunnerBody,
+)
 from aisops_runner.jobs import results
 from aisops_runner.jobs.stages import Held
 from aisops_runner.outbox import schema, store
@@ -60,7 +69,12 @@ def keep(result: JobResult, output: bytes) -> Kept:
 
 
 def accept(work: Transaction, job: Job, *, started: bool) -> bool:
-    """Take the job into the journal with its JobAccept; False when it was done before (its result goes instead)."""
+    """Take the job into the journal with its JobAccept; False when it was done before (its result goes instead).
+
+    A later attempt of a job that ended UNCERTAIN here is a person's decision to try again: it is taken like a new one.
+    """
+    if job.attempt > 1:
+        _make_way(work.connection, job)
     context = json.dumps([job.execution_id, job.step_id, job.trace_context, job.priority])
     cursor = work.connection.execute(
         "INSERT INTO jobs (job_id, lease_id, attempt, phase, capability, input, effect_key, effect_class, timeout_ms, "
@@ -83,6 +97,24 @@ def accept(work: Transaction, job: Job, *, started: bool) -> bool:
         return False
     work.append(store.draft(JobAccept(job.job_id, job.lease_id, job.attempt)))
     return True
+
+
+def _make_way(connection: sqlite3.Connection, job: Job) -> None:
+    """Forget an attempt of unknown outcome when a later one of the same job arrives."""
+    row = connection.execute(
+        "SELECT result FROM jobs WHERE job_id = ? AND phase = ? AND attempt < ?", (job.job_id, _DONE, job.attempt)
+    ).fetchone()
+    body = _decoded(row[0]) if row is not None else None
+    if isinstance(body, JobResult) and body.status is ResultStatus.UNCERTAIN:
+        connection.execute("DELETE FROM jobs WHERE job_id = ?", (job.job_id,))
+
+
+def _decoded(payload: object) -> RunnerBody | None:
+    """The message; None when the disk spoiled it."""
+    try:
+        return decode_runner_body(payload) if isinstance(payload, bytes) else None
+    except ProtocolError:
+        return None
 
 
 def adopt(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> None:

@@ -18,6 +18,7 @@ from aisops_core.cli.operator.address import segment
 from aisops_core.cli.operator.batch import TERMINAL, submit_batch
 from aisops_core.cli.operator.output import Column, Context, output_options, print_json, show_fields, show_list
 from aisops_core.cli.operator.runners import labels_of
+from aisops_core.cli.operator.standing import explain, resolve
 
 POLL_S = 30
 NO_LIMIT = -1.0
@@ -41,7 +42,11 @@ TIMELINE_COLUMNS = (
 
 @click.group()
 def job() -> None:
-    """Submit, follow and cancel jobs."""
+    """Submit, follow, explain, cancel and resolve jobs."""
+
+
+job.add_command(explain)
+job.add_command(resolve)
 
 
 def read_input(source: str) -> Any:
@@ -170,8 +175,13 @@ def _show(context: Context, item: Mapping[str, Any]) -> None:
         show_fields(shown)
         if item["state"] == "uncertain":
             click.echo(
-                "It is not known whether this happened outside. Look there before you submit it again.", err=True
+                "It is not known whether this happened outside. Look there, then decide: "
+                f"aisops job resolve {item['id']} --as succeeded|failed|retry --note '...'",
+                err=True,
             )
+        if item.get("late_results"):
+            last = item["late_results"][-1]
+            click.echo(f"A result came too late to count: {last['state']}, at {last['received_at']}.", err=True)
 
 
 @job.command("show", cls=ExampleCommand, examples=("aisops job show JOB_ID", "aisops job show JOB_ID --json"))

@@ -145,7 +145,7 @@ async def test_a_silent_runner_loses_its_jobs_after_lease_and_grace(
 
 async def test_heartbeats_keep_a_lease(parts: Parts, runner: ScriptedRunner) -> None:
     await runner.connect()
-    await parts.submit("email.send")
+    await parts.submit("email.send", timeout_s=3_600)
     job = await runner.job()
     await runner.accept(job)
     for _ in range(10):

@@ -231,7 +231,8 @@ def _shape(connection: Connection) -> dict[str, Any]:
 
     return {
         table: (
-            [(c["name"], str(c["type"]), c["nullable"], c["default"]) for c in inspector.get_columns(table)],
+            # In any order: a column added by a migration stands last.
+            sorted((c["name"], str(c["type"]), c["nullable"], str(c["default"])) for c in inspector.get_columns(table)),
             sorted(map(index, inspector.get_indexes(table))),
             sorted(str(sorted(key.items())) for key in inspector.get_foreign_keys(table)),
             inspector.get_pk_constraint(table)["constrained_columns"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,4 +61,29 @@ async def test_an_at_most_once_job_that_waits_between_two_calls_is_called_again_
             await core.until(all_done(core, 1))
 
     assert [one.status for one in core.of(JobResult)] == [ResultStatus.SUCCEEDED]
+    assert (first.effects, second.effects) == ({"job-1": 1}, {"job-1": 1})
+
+
+async def test_an_uncertain_job_runs_once_more_when_a_person_decided_so_and_only_then(tmp_path: Path):
+    """A later attempt is the decision; the same attempt again is only a delivery again."""
+    first, second = Provider(), Provider()
+    first.gate.clear()
+    async with core_end() as core:
+        async with runner(tmp_path, core.port, provider=first):
+            core.dispatch(job(1))
+            await first.called(1)
+        async with runner(tmp_path, core.port, provider=second) as ends:
+            await core.until(all_done(core, 1))
+            core.dispatch(job(1, lease=2))
+            await core.until(all_done(core, 2))
+            assert not second.effects
+            core.dispatch(replace(job(1, lease=3), attempt=2))
+            await core.until(all_done(core, 3))
+            core.dispatch(replace(job(1, lease=4), attempt=3))  # it is known now how attempt 2 ended
+            await core.until(all_done(core, 4))
+            await in_phase(ends, JobPhase.DONE)
+
+    told = [(one.attempt, one.status) for one in core.of(JobResult)]
+    doubt, done = ResultStatus.UNCERTAIN, ResultStatus.SUCCEEDED
+    assert told == [(1, doubt), (1, doubt), (2, done), (3, done)]
     assert (first.effects, second.effects) == ({"job-1": 1}, {"job-1": 1})

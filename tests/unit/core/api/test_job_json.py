@@ -100,6 +100,8 @@ def expected(job: JobRecord) -> dict[str, Any]:
         "execution": execution,
         "cancel_requested": job.cancel_requested,
         "idempotency_key": job.idempotency_key,
+        "late_results": [],
+        "resolutions": [],
     }
 
 

@@ -21,7 +21,7 @@ ENDPOINTS = (object.__new__(JobEndpoints), object.__new__(BatchEndpoints), objec
 OPERATIONS = [operation for part in ENDPOINTS for operation, _ in operations_of(part)]
 EXPECTED = {
     "POST /jobs", "POST /jobs/batch", "GET /jobs", "GET /jobs/{job_id}", "POST /jobs/{job_id}/cancel",
-    "GET /jobs/{job_id}/logs",
+    "GET /jobs/{job_id}/logs", "GET /jobs/{job_id}/explain", "POST /jobs/{job_id}/resolve",
     "GET /jobs/{job_id}/timeline", "POST /runners", "POST /runners/{runner_id}/tokens", "GET /runners",
     "GET /runners/{runner_id}", "GET /runners/{runner_id}/events", "GET /capabilities", "GET /whoami",
 }  # fmt: skip

@@ -18,7 +18,7 @@ from aisops_protocol.messages import (
     ResultStatus,
 )
 
-GRANT = Grant("runner-1", 3, b"j" * 16, b"l" * 16, 5_000)
+GRANT = Grant("runner-1", 3, b"j" * 16, b"l" * 16, 5_000, 60_000)
 ALLOWED = {
     ("queued", "lease"): "leased",
     ("queued", "cancel"): "cancelled",
@@ -30,6 +30,9 @@ ALLOWED = {
     **{(state, "time_out"): "timed_out" for state in ("leased", "running")},
     **{(state, "cancel"): "cancelled" for state in ("leased", "running")},
     **{(state, "doubt"): "uncertain" for state in ("leased", "running")},
+    ("uncertain", "confirm"): "succeeded",
+    ("uncertain", "deny"): "failed",
+    ("uncertain", "retry"): "queued",
 }
 
 
@@ -95,6 +98,7 @@ STEPS: dict[str, Any] = {
     ),
     "cancel": lambda job: machine.cancel(job, 9_000),
     "doubt": lambda job: machine.doubt(job, "code", "words", 9_000),
+    **{event: lambda job, event=event: machine.step(job, JobEvent(event)) for event in ("confirm", "deny", "retry")},
 }
 
 
@@ -116,7 +120,7 @@ def test_each_step_is_allowed_exactly_where_the_table_says(state: str, event: st
 
 def test_every_state_is_waiting_active_or_ended() -> None:
     assert ACTIVE | TERMINAL | {JobState.QUEUED} == set(JobState)
-    assert {state for state, steps in TRANSITIONS.items() if not steps} == TERMINAL
+    assert {state for state, steps in TRANSITIONS.items() if not steps} == TERMINAL - {JobState.UNCERTAIN}
 
 
 @pytest.mark.parametrize("state", ["queued", "succeeded"])
@@ -176,19 +180,19 @@ def test_taking_back_remembers_the_lost_attempt() -> None:
 
 def test_taking_back_a_job_that_was_to_be_cancelled_cancels_it() -> None:
     job = a_job("leased")
-    assert machine.request_cancel(job, 8_000)
+    assert machine.request_cancel(job, 8_000, 30_000)
     assert machine.requeue(job, 9_000, "x") == ()
     assert job.state is JobState.CANCELLED
 
 
 def test_asking_to_cancel_ends_marks_or_leaves() -> None:
     waiting, active, ended = a_job(), a_job("running"), a_job("succeeded")
-    assert machine.request_cancel(waiting, 5)
+    assert machine.request_cancel(waiting, 5, 30_000)
     assert waiting.state is JobState.CANCELLED
-    assert machine.request_cancel(active, 5)
-    assert not machine.request_cancel(active, 6)
+    assert machine.request_cancel(active, 5, 30_000)
+    assert not machine.request_cancel(active, 6, 30_000)
     assert (active.state, active.cancel_requested_unix_ms) == (JobState.RUNNING, 5)
-    assert not machine.request_cancel(ended, 5)
+    assert not machine.request_cancel(ended, 5, 30_000)
     assert not ended.cancel_requested
 
 
@@ -216,7 +220,7 @@ def test_each_refusal_has_its_answer(reason: RejectReason, another: bool, state:
 
 def test_the_columns_tell_the_plain_timeline() -> None:
     job = a_job("running")
-    machine.request_cancel(job, 3_500)
+    machine.request_cancel(job, 3_500, 30_000)
     machine.finish(job, a_result(ResultStatus.CANCELLED), 4_000)
     told = [(entry.kind, entry.at_unix_ms) for entry in machine.told_by_columns(job)]
     assert told == [

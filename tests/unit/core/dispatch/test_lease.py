@@ -22,7 +22,7 @@ from aisops_protocol.messages import EffectClass, HeldJob, JobPhase, JobResult, 
 from tests.unit.core.dispatch.test_job import a_job
 
 LEASE = b"l" * 16
-NEW = Grant("runner-1", 4, b"k" * 16, b"n" * 16, 99_000)
+NEW = Grant("runner-1", 4, b"k" * 16, b"n" * 16, 99_000, 60_000)
 
 
 def held(lease_id: bytes = LEASE, phase: JobPhase = JobPhase.STARTED) -> HeldJob:
@@ -61,7 +61,7 @@ def test_a_job_that_outlives_every_attempt_is_not_given_out_for_ever() -> None:
 
 def test_a_lapsed_job_that_was_to_be_cancelled_is() -> None:
     job = a_job("running")
-    machine.request_cancel(job, 8_000)
+    machine.request_cancel(job, 8_000, 30_000)
     expire(job, 9_000)
     assert job.state is JobState.CANCELLED
 
@@ -121,7 +121,7 @@ def test_a_job_taken_back_is_adopted_by_the_runner_that_still_has_it() -> None:
 def test_a_job_to_be_cancelled_is_cancelled_at_its_runner_but_a_finished_one_wins() -> None:
     for phase, verdict in ((JobPhase.STARTED, Verdict.CANCEL), (JobPhase.DONE, Verdict.KEEP)):
         job = a_job("running")
-        machine.request_cancel(job, 8_000)
+        machine.request_cancel(job, 8_000, 30_000)
         assert reconcile_held(job, held(phase=phase), NEW, restored=False, now_ms=9_000).verdict is verdict
         assert job.state is JobState.RUNNING
 
@@ -142,7 +142,7 @@ def test_what_is_not_the_runners_is_cancelled_there(job: JobRecord | None) -> No
 
 def test_a_job_of_another_runner_is_cancelled_and_left_to_it() -> None:
     job = a_job("running")
-    foreign = Grant("runner-2", 4, b"k" * 16, b"n" * 16, 99_000)
+    foreign = Grant("runner-2", 4, b"k" * 16, b"n" * 16, 99_000, 60_000)
     assert reconcile_held(job, held(), foreign, restored=False, now_ms=9_000).verdict is Verdict.CANCEL
     assert (job.runner_id, job.session_epoch) == ("runner-1", 3)
 
@@ -180,9 +180,9 @@ def test_what_may_have_run_is_never_given_out_again_unless_idempotent(steps: lis
     for now_ms, step in enumerate(steps, 10_000):
         if step == "lease" and job.state is JobState.QUEUED:
             assert effect is EffectClass.IDEMPOTENT or not may_have_run
-            machine.lease(job, Grant("runner-1", 3, b"j" * 16, LEASE, 99_000), now_ms)
+            machine.lease(job, Grant("runner-1", 3, b"j" * 16, LEASE, 99_000, 60_000), now_ms)
         elif step == "cancel":
-            machine.request_cancel(job, now_ms)
+            machine.request_cancel(job, now_ms, 30_000)
         elif step in STEPS and job.state in ACTIVE and not (step == "missing" and may_have_run):
             # The same journal not naming a job means that it never had it: excluded once it said it did.
             STEPS[step](job, now_ms)
