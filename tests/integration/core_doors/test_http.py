@@ -182,6 +182,7 @@ BODIES: dict[tuple[str, str], Callable[[], dict[str, Any]]] = {
     ("POST", "/api/v1/jobs"): lambda: GOOD,
     ("POST", "/api/v1/jobs/batch"): lambda: {"jobs": [GOOD]},
     ("POST", "/api/v1/runners"): lambda: {"runner_id": "runner-9"},
+    ("POST", "/api/v1/jobs/{job_id}/resolve"): lambda: {"as": "failed", "note": "x"},
 }
 
 
@@ -218,7 +219,8 @@ def test_another_tenant_sees_and_changes_nothing(core: CoreProcess, tokens: dict
     for method, path in routes(core):
         if "{" in path:
             address = path.replace("{job_id}", job).replace("{runner_id}", "runner-1")
-            answer = core.request(method, address, {} if method == "POST" else None, stranger)
+            body = BODIES.get((method, path), dict)() if method == "POST" else None
+            answer = core.request(method, address, body, stranger)
             assert answer.status == 404, (method, path)
         elif method == "GET" and not path.endswith("whoami"):
             assert core.request(method, path, token=stranger).json["items"] == []
