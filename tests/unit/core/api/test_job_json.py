@@ -46,7 +46,7 @@ RECORDS = st.builds(
     cancel_requested_unix_ms=TIMES,
     idempotency_key=st.none() | st.from_regex(r"[\x21-\x7e]{1,255}", fullmatch=True),
     error_code=st.none() | st.text(),
-    error_message=st.text(st.characters()),
+    error_message=st.text(),
     error_retryable=st.booleans(),
     error_ambiguous=st.booleans(),
     error_details=st.just(b"") | JSON.map(compact),
