@@ -42,15 +42,14 @@ class Capability:
         except ValidationError as error:
             raise _refused(error) from None
 
-    def output(self, result: object) -> BaseModel:
-        """Check what the handler returned.
+    def write(self, result: object) -> bytes:
+        """Check what the handler returned and write it as JSON.
 
         Raises:
-            ValidationError: it does not fit the output model.
+            ValidationError, ValueError, TypeError: it does not fit the output model, or cannot be written.
         """
-        if isinstance(result, self.output_model):
-            return result
-        return self.output_model.model_validate(result)
+        model = result if isinstance(result, self.output_model) else self.output_model.model_validate(result)
+        return model.__pydantic_serializer__.to_json(model, by_alias=True)
 
 
 def build_capability(

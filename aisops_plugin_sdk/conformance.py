@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from aisops_plugin_sdk import contracts, signing
+from aisops_plugin_sdk import batch, contracts, signing
 from aisops_plugin_sdk.errors import ContractError
 from aisops_plugin_sdk.manifest import Manifest
 from aisops_plugin_sdk.testing.client import Answer, SidecarClient
@@ -158,8 +158,28 @@ async def no_secret_shown(subject: Subject) -> None:
         _require(secret not in shown and secret not in subject.process.stderr, "a secret is shown")
 
 
+async def many_in_one(subject: Subject) -> None:
+    """12: A batch: one answer for each call, as the single call has it."""
+    if batch.FEATURE not in subject.manifest.features:
+        raise Skipped("the plugin serves single calls only")
+    name = subject.manifest.capabilities[0].name
+    answers = await subject.client.batch(
+        [
+            {"id": "unknown", "capability": "no.such", "input": {}},
+            {"id": "refused", "capability": name, "input": {"no_such_field": 1}},
+            {"id": "header", "capability": name, "job_id": "two words", "input": {}},
+        ]
+    )
+    for identity, status in (("unknown", 404), ("refused", 400), ("header", 400)):
+        _expect(answers[identity], status)
+        contracts.validate(answers[identity].document, "error-v1")
+    for body in (b"", b"[]\n", b'{"id":"1","capability":"%b"}\n' % name.encode()):
+        _expect(await subject.client.post(batch.TARGET, body), 400)
+    _expect(await subject.client.post(batch.TARGET, b"", signed=False), 401)
+
+
 async def ends_with_stdin(subject: Subject) -> None:
-    """12: When stdin ends, it ends within 2 s."""
+    """13: When stdin ends, it ends within 2 s."""
     started = time.monotonic()
     subject.process.close_stdin()
     await subject.process.wait()
@@ -179,6 +199,7 @@ BEHAVIOURS: tuple[Callable[[Subject], Awaitable[None]], ...] = (
     dry_run_delay,
     every_error_is_json,
     no_secret_shown,
+    many_in_one,
     ends_with_stdin,
 )
 

@@ -1,6 +1,5 @@
 """What a capability knows about the call it serves."""
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,7 +45,7 @@ class Context(Generic[ConfigT]):
     sink: LogSink = field(repr=False)
     call: CallInfo = field(default_factory=CallInfo)
     clock: Callable[[], float] = field(default=time.time, repr=False)
-    _cancel: threading.Event = field(default_factory=threading.Event, repr=False)
+    _cancelled: bool = field(default=False, repr=False)
 
     @property
     def logger(self) -> JobLogger:
@@ -105,11 +104,11 @@ class Context(Generic[ConfigT]):
     @property
     def cancelled(self) -> bool:
         """The call was cancelled or its deadline passed. Functions in threads must look: nothing interrupts them."""
-        return self._cancel.is_set()
+        return self._cancelled
 
     def cancel(self) -> None:
         """Mark the call as cancelled. Called by the server."""
-        self._cancel.set()
+        self._cancelled = True
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Report progress, from 0 to 1, as a log line of this job."""

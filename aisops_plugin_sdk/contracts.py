@@ -4,6 +4,7 @@ Importing this module is cheap; jsonschema is imported by the first validation.
 """
 
 import json
+import typing
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
@@ -16,8 +17,17 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
-Name = Literal["manifest-v1", "invoke-result-v1", "error-v1", "probe-v1", "ready-v1", "log-v1"]
-NAMES: tuple[Name, ...] = ("manifest-v1", "invoke-result-v1", "error-v1", "probe-v1", "ready-v1", "log-v1")
+Name = Literal[
+    "manifest-v1",
+    "invoke-result-v1",
+    "error-v1",
+    "batch-call-v1",
+    "batch-answer-v1",
+    "probe-v1",
+    "ready-v1",
+    "log-v1",
+]
+NAMES: tuple[Name, ...] = typing.get_args(Name)
 _MAX_DETAILS = 8
 _MAX_MESSAGE = 300
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from aisops_plugin_sdk import batch
 from aisops_plugin_sdk.capability import Accept, Capability, build_capability
 from aisops_plugin_sdk.config import Config, env_specs
 from aisops_plugin_sdk.context import Context
@@ -20,7 +21,7 @@ from aisops_plugin_sdk.version import CONTRACT_MAJORS, SDK_VERSION
 Hook = Callable[[Context[Any]], Any]
 F = TypeVar("F", bound=Callable[..., Any])
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
-_FEATURES = frozenset({"cancel", "config_check", "idempotency_replay", "shutdown"})
+_FEATURES = frozenset({batch.FEATURE, "cancel", "config_check", "idempotency_replay", "shutdown"})
 
 
 class Plugin:

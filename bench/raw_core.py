@@ -54,8 +54,7 @@ class Round:
 
     def due(self) -> list[Job]:
         """The jobs that may go now."""
-        made = [self._job() for _ in range(min(self._left, self._in_flight - len(self._sent)))]
-        return made
+        return [self._job() for _ in range(min(self._left, self._in_flight - len(self._sent)))]
 
     def _job(self) -> Job:
         self._left -= 1

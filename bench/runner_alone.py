@@ -27,7 +27,7 @@ from demo.program import Program
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 COUNTS = {1: 400, 64: 8_000, 512: 16_000, 2048: 32_000}
 WARM_UP = (512, 2_000)
-TOKEN = "bench-token"  # noqa: S105 - the raw Core end asks for none; the Runner wants to have one
+TOKEN = "bench-token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,9 @@ def main() -> None:
             for turn in range(options.rounds + 1):
                 for in_flight in options.in_flight if turn else (WARM_UP[0],):
                     for kind, subject in subjects.items():
-                        found = subject.measure(in_flight, COUNTS.get(in_flight, 10 * in_flight) if turn else WARM_UP[1])
+                        found = subject.measure(
+                            in_flight, COUNTS.get(in_flight, 10 * in_flight) if turn else WARM_UP[1]
+                        )
                         rounds[kind] += [found] if turn else []
             for kind in kinds:
                 how = "POST /v1/batch" if kind == "batch" else "one HTTP call per job"

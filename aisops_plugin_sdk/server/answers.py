@@ -1,6 +1,7 @@
 """The bodies a sidecar answers with. Pure: errors and results in, JSON bytes out."""
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,13 @@ class Answer:
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An HTTP answer written piece by piece: NDJSON, status 200."""
+
+    pieces: AsyncIterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ class AuthoredCalls:
         self._max_threads = max_threads
         self._executor: ThreadPoolExecutor | None = None
         self._abandoned: set[Future[Any]] = set()
+        self._coroutines: dict[Callable[..., Any], bool] = {}
 
     @property
     def abandoned(self) -> int:
@@ -32,12 +33,19 @@ class AuthoredCalls:
             CalledExit: the function called `sys.exit`; a sidecar serves many and does not end for one.
         """
         try:
-            if inspect.iscoroutinefunction(function):
+            if self._is_coroutine(function):
                 return await function(*arguments)
             result = await self._in_thread(function, arguments)
             return await result if inspect.isawaitable(result) else result
         except SystemExit:
             raise CalledExit from None
+
+    def _is_coroutine(self, function: Callable[..., Any]) -> bool:
+        """Tell what a function is, looking once: a plugin has few, and each is called often."""
+        known = self._coroutines.get(function)
+        if known is None:
+            known = self._coroutines[function] = inspect.iscoroutinefunction(function)
+        return known
 
     async def _in_thread(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """Run a plain function in a thread, keeping count of those nobody waits for any more."""

@@ -16,26 +16,51 @@ from aisops_plugin_sdk.context import CallInfo, Context
 from aisops_plugin_sdk.errors import Ambiguous, PluginError
 from aisops_plugin_sdk.logs import LogRecord, LogSink, current_job
 from aisops_plugin_sdk.server.answers import RESULT_LIMIT_BYTES, CallOutcome, Refusal
+from aisops_plugin_sdk.server.deadlines import Deadlines
 from aisops_plugin_sdk.server.lifecycle import Lifecycle
 from aisops_plugin_sdk.server.replay import Key, ReplayMemory
 
 CANCEL_GRACE_S = 0.2
 BUSY_RETRY_S = 0.1
 LONGEST_CALL_S = 86_400.0
+Ended = Callable[[CallOutcome], None]
+
+
+@dataclass(eq=False, slots=True)
+class Ending:
+    """How one call ends: `outcome` is set once, and whoever waits for it is told."""
+
+    outcome: CallOutcome | None = None
+    waiting: list[Ended] = field(default_factory=list)
+
+    def tell(self, ended: Ended) -> None:
+        """Have `ended` told: now when the call has ended, else when it does."""
+        if self.outcome is None:
+            self.waiting.append(ended)
+        else:
+            ended(self.outcome)
+
+    def settle(self, outcome: CallOutcome) -> None:
+        """Say how the call ended."""
+        self.outcome = outcome
+        waiting, self.waiting = self.waiting, []
+        for ended in waiting:
+            ended(outcome)
 
 
 @dataclass(eq=False, slots=True)
 class Running:
-    """One call in flight. `outcome` is set once; `reason` is why it was given up, if it was."""
+    """One call in flight. `reason` is why it was given up, if it was; `late` its number among the deadlines."""
 
     capability: Capability
     context: Context[Any]
-    outcome: "asyncio.Future[CallOutcome]"
+    ending: Ending
     key: Key | None
     entered: bool = False
     reason: PluginError | None = None
     work: "asyncio.Task[bytes] | None" = None
-    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+    grace: asyncio.TimerHandle | None = None
+    late: int = 0
 
 
 class Invocations:
@@ -53,7 +78,8 @@ class Invocations:
         self._clock = clock
         self._limit = lifecycle.plugin.max_concurrency
         self._running: set[Running] = set()
-        self._replays: ReplayMemory[asyncio.Future[CallOutcome]] = ReplayMemory()
+        self._replays: ReplayMemory[Ending] = ReplayMemory()
+        self._deadlines: Deadlines[Running] = Deadlines(self._too_late)
 
     @property
     def busy(self) -> int:
@@ -61,9 +87,22 @@ class Invocations:
         return len(self._running) + self._lifecycle.authored.abandoned
 
     async def invoke(self, capability: Capability, given: BaseModel, call: CallInfo, body: bytes) -> CallOutcome:
-        """Run a capability, or give the answer of the call that this one repeats.
+        """Run a capability and wait for its end; as `start` otherwise."""
+        waiter: asyncio.Future[CallOutcome] = asyncio.get_running_loop().create_future()
+        self.start(capability, given, call, body, partial(_resolve, waiter))
+        return await waiter
+
+    def start(self, capability: Capability, given: BaseModel, call: CallInfo, body: bytes, ended: Ended) -> None:
+        """Run a capability, or give the answer of the call that this one repeats; returns at once.
 
         A caller that goes away does not stop the call. `body` is what was received: it tells a repetition from a reuse.
+
+        Args:
+            capability: what to run.
+            given: its input.
+            call: the facts of the call.
+            body: the input as received.
+            ended: told how the call ended, perhaps before this returns.
 
         Raises:
             Conflict: the Idempotency-Key was used with another body.
@@ -76,15 +115,16 @@ class Invocations:
             fingerprint = hashlib.sha256(body).digest()
             earlier = self._replays.find(key, fingerprint, time.monotonic())
             if earlier is not None:
-                return await asyncio.shield(earlier)
+                earlier.tell(ended)
+                return
         self._lifecycle.require_open()
         if self.busy >= self._limit:
             text = f"{self._limit} calls are running, the most this plugin takes"
             raise Refusal(429, "busy", text, retryable=True, retry_after_s=BUSY_RETRY_S)
         running = self._begin(capability, given, call, key)
+        running.ending.tell(ended)
         if key is not None:
-            self._replays.begin(key, fingerprint, running.outcome)
-        return await asyncio.shield(running.outcome)
+            self._replays.begin(key, fingerprint, running.ending)
 
     def cancel(self, job_id: str) -> int:
         """Give up the calls of a job. Returns how many there were."""
@@ -95,16 +135,23 @@ class Invocations:
 
     async def drain(self, limit_s: float) -> None:
         """Wait for the running calls; those that take longer are given up as `stopped`."""
-        if self._running:
-            await asyncio.wait([running.outcome for running in self._running], timeout=limit_s)
-        left = list(self._running)
-        for running in left:
+        await self._wait(limit_s)
+        for running in list(self._running):
             self._give_up(running, Refusal(503, "stopped", "the plugin was stopped while the call ran"))
-        if left:
-            await asyncio.wait([running.outcome for running in left])
+        await self._wait(None)
+
+    async def _wait(self, limit_s: float | None) -> None:
+        """Wait until every running call has its answer, at most so many seconds."""
+        loop = asyncio.get_running_loop()
+        waiters: list[asyncio.Future[CallOutcome]] = []
+        for running in self._running:
+            waiters.append(loop.create_future())
+            running.ending.tell(partial(_resolve, waiters[-1]))
+        if waiters:
+            await asyncio.wait(waiters, timeout=limit_s)
 
     def _begin(self, capability: Capability, given: BaseModel, call: CallInfo, key: Key | None) -> Running:
-        """Start a call and its timer."""
+        """Start a call and watch its deadline."""
         loop = asyncio.get_running_loop()
         now = self._clock()
         deadline = (
@@ -112,24 +159,25 @@ class Invocations:
         )
         if deadline <= now:
             raise Refusal(504, "deadline_exceeded", "the deadline had passed before the call started")
-        context = self._lifecycle.context(replace(call, deadline=deadline))
-        running = Running(capability, context, loop.create_future(), key)
+        if deadline != call.deadline:
+            call = replace(call, deadline=deadline)
+        running = Running(capability, self._lifecycle.context(call), Ending(), key)
         self._running.add(running)
         running.work = loop.create_task(self._work(running, given))
         running.work.add_done_callback(partial(self._ended, running))
-        timeout = Refusal(504, "timeout", "the deadline passed while the call ran")
-        running.timers.append(loop.call_later(deadline - now, self._give_up, running, timeout))
+        running.late = self._deadlines.add(loop.time() + deadline - now, running)
         return running
 
     async def _work(self, running: Running, given: BaseModel) -> bytes:
         """Run the author's function and write its result as JSON."""
         current_job.set(running.context.job_id)
-        await self._lifecycle.started()
+        if not self._lifecycle.serving:
+            await self._lifecycle.started()
         running.entered = True
         capability = running.capability
         result = await self._lifecycle.authored.call(capability.handler, running.context, given)
         try:
-            written = capability.output(result).model_dump_json(by_alias=True).encode()
+            written = capability.write(result)
         except (ValidationError, ValueError, TypeError) as error:
             text = f"{capability.spec.name} returned {type(result).__name__}, not {capability.output_model.__name__}"
             self._sink(LogRecord("error", f"{text}: {type(error).__name__}", running.context.job_id))
@@ -139,9 +187,12 @@ class Invocations:
             raise Ambiguous(text, code="result_too_large")
         return written
 
+    def _too_late(self, running: Running) -> None:
+        self._give_up(running, Refusal(504, "timeout", "the deadline passed while the call ran"))
+
     def _give_up(self, running: Running, reason: PluginError) -> None:
         """Ask a call to end; when it does not within its grace, answer without it."""
-        if running.outcome.done() or running.reason is not None:
+        if running.ending.outcome is not None or running.reason is not None:
             return
         # Once the author's function was entered nobody knows what left; before that nothing did.
         reason.ambiguous = running.entered
@@ -150,7 +201,7 @@ class Invocations:
         if running.work is not None:
             running.work.cancel()
         loop = asyncio.get_running_loop()
-        running.timers.append(loop.call_later(CANCEL_GRACE_S, self._settle, running, CallOutcome(error=reason)))
+        running.grace = loop.call_later(CANCEL_GRACE_S, self._settle, running, CallOutcome(error=reason))
 
     def _ended(self, running: Running, work: "asyncio.Task[bytes]") -> None:
         """Take what the author's function left behind. A call that finished although it was given up wins."""
@@ -175,15 +226,21 @@ class Invocations:
 
     def _settle(self, running: Running, outcome: CallOutcome) -> None:
         """Give the answer, once, and remember it where a repetition must not run the function again."""
-        for timer in running.timers:
-            timer.cancel()
+        self._deadlines.discard(running.late)
+        if running.grace is not None:
+            running.grace.cancel()
         if running.work is None:
             self._running.discard(running)
-        if running.outcome.done():
+        if running.ending.outcome is not None:
             return
-        running.outcome.set_result(outcome)
         if running.key is not None:
             at_most_once = running.capability.spec.effect_class == "at_most_once"
             keep = outcome.error is None or (outcome.error.ambiguous and at_most_once)
             size = len(outcome.result) + 512
             self._replays.finish(running.key, size=size, keep=keep, now=time.monotonic())
+        running.ending.settle(outcome)
+
+
+def _resolve(waiter: "asyncio.Future[CallOutcome]", outcome: CallOutcome) -> None:
+    if not waiter.done():
+        waiter.set_result(outcome)

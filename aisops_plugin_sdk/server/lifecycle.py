@@ -69,6 +69,11 @@ class Lifecycle:
         """Whether the config is complete and valid."""
         return self._config is not None
 
+    @property
+    def serving(self) -> bool:
+        """Whether `on_start` has ended well, so that calls need not wait."""
+        return self._settled.is_set() and self._failure is None
+
     def context(self, call: CallInfo | None = None) -> Context[Any]:
         """Build the context of a call, or of a hook when None."""
         return Context(

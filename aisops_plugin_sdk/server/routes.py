@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from aisops_plugin_sdk import batch
 from aisops_plugin_sdk.server.answers import MethodRefused, Refusal
 
 RouteName = Literal[
-    "probe", "healthz", "readyz", "describe", "check", "invoke", "cancel", "shutdown", "send", "alimtalk"
+    "probe", "healthz", "readyz", "describe", "check", "invoke", "batch", "cancel", "shutdown", "send", "alimtalk"
 ]
 INVOKE_PREFIX = "/v1/invoke/"
 CANCEL_PREFIX = "/v1/cancel/"
@@ -28,6 +29,7 @@ _FIXED: dict[str, Route] = {
     "/readyz": Route("readyz", "GET", signed=False),
     "/describe": Route("describe", "GET"),
     "/v1/config/check": Route("check", "GET"),
+    batch.TARGET: Route("batch", "POST"),
     "/v1/shutdown": Route("shutdown", "POST"),
     "/send": Route("send", "POST"),
 }

@@ -11,16 +11,18 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from aisops_plugin_sdk import signing
+from aisops_plugin_sdk import batch, signing
+from aisops_plugin_sdk.batch import CallLine
 from aisops_plugin_sdk.capability import Capability, refused_mapping
 from aisops_plugin_sdk.errors import JsonRefused, PluginError, SignatureRefused
 from aisops_plugin_sdk.logs import LogRecord, LogSink
 from aisops_plugin_sdk.plugin import Plugin
 from aisops_plugin_sdk.server import answers
-from aisops_plugin_sdk.server.answers import Answer, Refusal
+from aisops_plugin_sdk.server.answers import Answer, Refusal, Stream
+from aisops_plugin_sdk.server.batches import BatchAnswer
 from aisops_plugin_sdk.server.body import body_object, read_body
-from aisops_plugin_sdk.server.call_headers import read_call
-from aisops_plugin_sdk.server.invocations import Invocations
+from aisops_plugin_sdk.server.call_headers import read_call, read_facts
+from aisops_plugin_sdk.server.invocations import Ended, Invocations
 from aisops_plugin_sdk.server.lifecycle import Lifecycle
 from aisops_plugin_sdk.server.routes import Route, find_route
 from aisops_plugin_sdk.server.status import Status
@@ -98,31 +100,35 @@ class Sidecar:
         await self._lifecycle.stop()
         await self._transport.close()
 
-    async def answer(self, request: web.BaseRequest) -> Answer:
+    async def answer(self, request: web.BaseRequest) -> Answer | Stream:
         """Answer one request. Whatever happens, the answer is JSON."""
         try:
             return await self._answer(request)
-        except PluginError as error:
-            answer = answers.failure(error, self._lifecycle.redactor)
-        except SignatureRefused as error:
-            answer = answers.failure(answers.from_signature(error), self._lifecycle.redactor)
-        except JsonRefused as error:
-            answer = answers.failure(answers.from_json(error), self._lifecycle.redactor)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - the last door: a fault of ours must not show a traceback
-            self._sink(LogRecord("error", f"request failed: {type(error).__name__}"))
-            answer = answers.failure(Refusal(500, "internal_error", type(error).__name__), self._lifecycle.redactor)
-        return answer
+            return self._failed(error)
 
-    async def _answer(self, request: web.BaseRequest) -> Answer:
+    def _failed(self, error: Exception) -> Answer:
+        """Answer what went wrong with a request or with one call of a batch."""
+        if isinstance(error, SignatureRefused):
+            error = answers.from_signature(error)
+        elif isinstance(error, JsonRefused):
+            error = answers.from_json(error)
+        elif not isinstance(error, PluginError):
+            self._sink(LogRecord("error", f"request failed: {type(error).__name__}"))
+            error = Refusal(500, "internal_error", type(error).__name__)
+        return answers.failure(error, self._lifecycle.redactor)
+
+    async def _answer(self, request: web.BaseRequest) -> Answer | Stream:
         """Check in this order: host, route, size, signature; then serve."""
         hosts = request.headers.getall("Host", [])
         if len(hosts) != 1 or not _LOCAL_HOST.fullmatch(hosts[0]):
             raise Refusal(421, "misdirected", "this server answers to loopback host names only")
         path, _, query = request.raw_path.partition("?")
         route = find_route(request.method, path, alimtalk=self._plugin.find("kakao.alimtalk.send") is not None)
-        body = await read_body(request, self._plugin.body_limit_bytes)
+        limit = batch.MAX_BYTES if route.name == "batch" else self._plugin.body_limit_bytes
+        body = await read_body(request, limit)
         if route.signed:
             self._verifier.verify(
                 request.headers.items(),
@@ -133,10 +139,12 @@ class Sidecar:
             )
         return await self._serve(route, request, body, query.partition("?")[0])
 
-    async def _serve(self, route: Route, request: web.BaseRequest, body: bytes, query: str) -> Answer:
+    async def _serve(self, route: Route, request: web.BaseRequest, body: bytes, query: str) -> Answer | Stream:
         """Serve an accepted request."""
         if route.name == "invoke":
             return await self._invoke(unquote(route.argument), request, body)
+        if route.name == "batch":
+            return Stream(BatchAnswer(batch.read_calls(body), self._start, self._lifecycle.redactor).pieces())
         if route.name in ("send", "alimtalk"):
             return await self._send(route, request, body, query)
         if route.name == "cancel":
@@ -149,14 +157,28 @@ class Sidecar:
 
     async def _invoke(self, name: str, request: web.BaseRequest, body: bytes) -> Answer:
         """Serve POST /v1/invoke/{capability}."""
+        capability, given = self._read(name, body)
+        outcome = await self._invocations.invoke(capability, given, read_call(request.headers), body)
+        return answers.invoked(outcome, self._lifecycle.redactor)
+
+    def _start(self, call: CallLine, ended: Ended) -> Answer | None:
+        """Start one call of a batch, or answer why not."""
+        try:
+            capability, given = self._read(call.capability, call.body)
+            self._invocations.start(capability, given, read_facts(call.facts), call.body, ended)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one call concerns no other
+            return self._failed(error)
+        return None
+
+    def _read(self, name: str, body: bytes) -> tuple[Capability, BaseModel]:
+        """Find the capability and read its input."""
         capability = self._plugin.find(name)
         if capability is None:
             known = ", ".join(spec.name for spec in self._manifest.capabilities)
             raise Refusal(404, "unsupported_capability", f"no capability {name[:128]!r}; this plugin has {known}")
         body_object(body, self._plugin.body_limit_bytes)
         self._lifecycle.require_config()
-        outcome = await self._invocations.invoke(capability, capability.read(body), read_call(request.headers), body)
-        return answers.invoked(outcome, self._lifecycle.redactor)
+        return capability, capability.read(body)
 
     async def _send(self, route: Route, request: web.BaseRequest, body: bytes, query: str) -> Answer:
         """Serve POST /send and the original's other routes."""

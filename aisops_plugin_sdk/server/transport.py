@@ -1,6 +1,7 @@
 """aiohttp, reduced to what a sidecar needs: raw requests in, JSON answers out, even for bytes that are not HTTP."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from aisops_plugin_sdk import batch
 from aisops_plugin_sdk.secret import Redactor
-from aisops_plugin_sdk.server.answers import Answer, Refusal, failure
+from aisops_plugin_sdk.server.answers import Answer, Refusal, Stream, failure
 
 MAX_HEADER_BYTES = 16 * 1024
 CLOSE_TIMEOUT_S = 1.0
-Handle = Callable[[web.BaseRequest], Awaitable[Answer]]
+Handle = Callable[[web.BaseRequest], Awaitable[Answer | Stream]]
 _log = logging.getLogger("aisops_plugin_sdk.server")
 
 
@@ -86,7 +88,21 @@ class Transport:
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         """Write the answer of our function."""
-        return _response(await self._handle(request))
+        answer = await self._handle(request)
+        if isinstance(answer, Stream):
+            return await _stream(request, answer)
+        return _response(answer)
+
+
+async def _stream(request: web.BaseRequest, answer: Stream) -> web.StreamResponse:
+    """Write an answer piece by piece, as its pieces come."""
+    response = web.StreamResponse(headers={"Content-Type": batch.CONTENT_TYPE, "Cache-Control": "no-store"})
+    with contextlib.suppress(ConnectionError):  # whoever asked has gone; what was asked for goes on
+        await response.prepare(request)
+        async for piece in answer.pieces:
+            await response.write(piece)
+        await response.write_eof()
+    return response
 
 
 def _response(answer: Answer) -> web.Response:

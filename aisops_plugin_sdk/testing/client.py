@@ -3,14 +3,14 @@
 import json
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import aiohttp
 from yarl import URL
 
-from aisops_plugin_sdk import signing
+from aisops_plugin_sdk import batch, signing
 from aisops_plugin_sdk.server.call_headers import (
     ATTEMPT_HEADER,
     DEADLINE_HEADER,
@@ -126,6 +126,25 @@ class SidecarClient:
         headers = {} if idempotency_key is None else {IDEMPOTENCY_HEADER: idempotency_key}
         return await self.post("/send", body, headers=headers)
 
+    async def batch(self, calls: Sequence[Mapping[str, Any]]) -> dict[str, Answer]:
+        """Make many calls in one request; returns their answers by id.
+
+        Args:
+            calls: each with `id`, `capability`, `input` and any of the facts (`job_id`, `idempotency_key`, …).
+
+        Raises:
+            AssertionError: the batch as a whole was refused, or its answer is not one line for each call.
+        """
+        body = b"".join(_call_line(call) for call in calls)
+        raw = await self.raw("POST", batch.TARGET, body, content_type=batch.CONTENT_TYPE)
+        found = [batch.read_answer(line) for line in raw.body.split(b"\n") if line]
+        if raw.status != 200 or None in found:
+            raise AssertionError(f"the batch was answered {raw.status}: {raw.body[:200]!r}")
+        answers = {one[0]: Answer(one[1], _document(one[2], one[1]), body=one[2]) for one in found if one}
+        if sorted(answers) != sorted(str(call["id"]) for call in calls) or len(answers) != len(found):
+            raise AssertionError(f"the answers are for {sorted(answers)}")
+        return answers
+
     async def cancel(self, job_id: str) -> Answer:
         """Cancel the calls of a job."""
         return await self.post(f"/v1/cancel/{job_id}")
@@ -164,9 +183,24 @@ class SidecarClient:
         Raises:
             AssertionError: the answer is not a JSON object, which the contract forbids.
         """
+        answer = await self.raw(method, target, body, headers=headers, signed=signed, now=now)
+        return replace(answer, document=_document(answer.body, answer.status))
+
+    async def raw(
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        signed: bool = True,
+        now: float | None = None,
+        content_type: str = "application/json",
+    ) -> Answer:
+        """As `request`, for an answer that need not be a JSON object: `document` stays empty."""
         if self._session is None:
             raise RuntimeError("use `async with`")
-        sent: dict[str, str] = {"Content-Type": "application/json"}
+        sent: dict[str, str] = {}
         if signed and self._token is not None:
             sent |= signing.headers(
                 self._token,
@@ -176,11 +210,18 @@ class SidecarClient:
                 body=body,
                 nonce=secrets.token_hex(16),
             )
-        sent |= headers or {}
+        sent |= {"Content-Type": content_type} | dict(headers or {})
         url = URL(self._base + target, encoded=True)
         async with self._session.request(method, url, data=body or None, headers=sent) as response:
             raw = await response.read()
-            return Answer(response.status, _document(raw, response.status), dict(response.headers), raw)
+            return Answer(response.status, {}, dict(response.headers), raw)
+
+
+def _call_line(call: Mapping[str, Any]) -> bytes:
+    """Write a call with its input last."""
+    facts = {name: value for name, value in call.items() if name not in ("id", "capability", "input")}
+    given = json.dumps(call["input"], ensure_ascii=False).encode()
+    return batch.write_call(str(call["id"]), str(call["capability"]), facts, given)
 
 
 def _document(raw: bytes, status: int) -> dict[str, Any]:

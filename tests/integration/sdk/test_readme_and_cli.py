@@ -81,7 +81,7 @@ def test_the_readmes_way_of_signing_by_hand_works():
 def test_check_passes_for_the_readmes_plugin(tmp_path):
     done = check("check", "acme-chat", PYTHONPATH=install(tmp_path, "acme-chat", PLUGIN), ACME_TOKEN="t0ken-value")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 passed" in done.stdout
+    assert "13 passed" in done.stdout
     assert "t0ken-value" not in done.stdout + done.stderr
 
 
@@ -99,7 +99,7 @@ def test_check_skips_the_channel_for_a_plugin_without_one(tmp_path):
     source = PLUGIN.replace("channel=True, ", "")
     done = check("check", "acme-chat", PYTHONPATH=install(tmp_path, "acme-chat", source), ACME_TOKEN="t0ken-value")
     assert done.returncode == 0, done.stdout
-    assert "10 passed, 2 skipped" in done.stdout
+    assert "11 passed, 2 skipped" in done.stdout
 
 
 def test_check_names_missing_configuration_with_exit_code_78(tmp_path):
