@@ -197,7 +197,11 @@ class SidecarClient:
         now: float | None = None,
         content_type: str = "application/json",
     ) -> Answer:
-        """As `request`, for an answer that need not be a JSON object: `document` stays empty."""
+        """As `request`, for an answer that need not be a JSON object: `document` stays empty.
+
+        Raises:
+            RuntimeError: outside of the `async with` block.
+        """
         if self._session is None:
             raise RuntimeError("use `async with`")
         sent: dict[str, str] = {}
