@@ -95,7 +95,7 @@ def read_answer(line: bytes) -> tuple[str, int, bytes] | None:
     return None if found is None else (found[1].decode(), int(found[2]), b"{" + line[found.end() :])
 
 
-def answers(buffer: bytearray) -> Iterator[bytes]:
+def take_lines(buffer: bytearray) -> Iterator[bytes]:
     """Take the complete lines off the front of a buffer."""
     end = buffer.rfind(b"\n")
     if end < 0:

@@ -159,7 +159,7 @@ async def no_secret_shown(subject: Subject) -> None:
 
 
 async def many_in_one(subject: Subject) -> None:
-    """12: A batch: one answer for each call, as the single call has it (skipped where it is not announced)."""
+    """12: A batch: one answer for each call, as the single call has it. Skipped where it is not announced."""
     if batch.FEATURE not in subject.manifest.features:
         raise Skipped("the plugin serves single calls only")
     name = subject.manifest.capabilities[0].name

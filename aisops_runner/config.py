@@ -70,6 +70,7 @@ class PluginConfig(_Frozen):
         max_concurrency: Calls at once; lowers the manifest's number, never raises it.
         prewarm: Start with the Runner and stay, instead of on demand.
         idle_stop_s: Stop after so many seconds without a call (not when `prewarm`).
+        batch: False: one request per call, also where the plugin takes many in one.
     """
 
     enabled: bool = True
@@ -77,6 +78,7 @@ class PluginConfig(_Frozen):
     max_concurrency: int | None = Field(default=None, ge=1, le=256)
     prewarm: bool = False
     idle_stop_s: float = Field(default=60.0, ge=1, le=86_400)
+    batch: bool = True
 
 
 class RunnerConfig(_Frozen):

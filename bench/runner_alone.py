@@ -25,7 +25,7 @@ from bench.overlay import build_overlay
 from demo.program import Program
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-COUNTS = {1: 400, 64: 8_000, 512: 16_000, 2048: 32_000}
+COUNTS = {1: 400, 64: 8_000, 512: 16_000, 1024: 32_000}
 WARM_UP = (512, 2_000)
 TOKEN = "bench-token"
 
@@ -54,8 +54,8 @@ class RunnerAlone:
         (home / "token").chmod(0o600)
         (home / "runner.toml").write_text(
             f'core_endpoint = "http://127.0.0.1:{int(self._line())}"\nrunner_id = "bench"\ntoken_file = "token"\n'
-            'data_dir = "data"\njob_slots = 4096\nlog_level = "warning"\n'
-            f"[plugins.noop]\nprewarm = true\n"
+            'data_dir = "data"\njob_slots = 512\nlog_level = "warning"\n'
+            f"[plugins.noop]\nprewarm = true\nbatch = {str(batch).lower()}\n"
         )
         command = (python, "-m", "aisops_runner", "run", "--config", home / "runner.toml")
         self._runner = Program("runner", command, home / "runner.log")

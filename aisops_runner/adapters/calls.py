@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aisops_protocol.messages import LogLevel
@@ -69,6 +70,10 @@ class Outcome:
     plugin: str = ""
     plugin_version: str = ""
     sidecar_pid: int = 0
+
+
+Ended = Callable[[Sequence[tuple[str, Outcome | None]]], None]
+"""Told what came of some calls, by job id; None for one that was cut off."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ inside the Runner's process, so they must be quick and must not block.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import pluggy
 
 from aisops_protocol.messages import Capability
-from aisops_runner.adapters.calls import Call, CallError, Outcome
+from aisops_runner.adapters.calls import Call, CallError, Ended, Outcome
 
 PROJECT = "aisops_runner"
 
@@ -32,6 +32,18 @@ class RunnerHooks:
     @hookspec(firstresult=True)
     def aisops_invoke(self, call: Call) -> Awaitable[Outcome] | None:
         """Run the call, or return None when its capability is not yours."""
+
+    @hookspec(firstresult=True)
+    def aisops_begin(self, calls: Sequence[Call], ended: Ended) -> bool | None:
+        """Run calls that came together, as `aisops_invoke` would each; return True at once, and tell `ended` later.
+
+        Optional: without it, or when it returns None, each call is run by `aisops_invoke`. Whoever implements it
+        implements `aisops_cut_off` too.
+        """
+
+    @hookspec
+    def aisops_cut_off(self, job_id: str) -> None:
+        """Wait no longer for the calls of this job that were begun, if there are any: tell each as None, soon."""
 
     @hookspec(firstresult=True)
     def aisops_ready(self, capability: str) -> bool | None:

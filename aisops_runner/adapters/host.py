@@ -6,57 +6,26 @@ reaches only the adapter that owns its capability.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import EntryPoint
 from typing import Any
 
 import pluggy
-import structlog
 
 from aisops_protocol.messages import Capability
-from aisops_runner.adapters.calls import Call, CallError, Outcome, refused
+from aisops_runner.adapters.calls import Call, CallError, Ended, Outcome, refused
 from aisops_runner.adapters.catalog import Catalog, Conflict, build_catalog
+from aisops_runner.adapters.guard import Guard, HookTiming
 from aisops_runner.adapters.hookspecs import PROJECT, RunnerHooks
+from aisops_runner.adapters.tasks import CallTasks
 from aisops_runner.errors import ConfigInvalid
 
 HOOKS_GROUP = "aisops.runner.hooks"
 REDACTION_FAILED = "[withheld: a redaction hook failed]"
-
-_log = structlog.get_logger("aisops_runner.host")
-
-
-@dataclass(slots=True)
-class HookTiming:
-    """How one hook has behaved so far; durations in seconds."""
-
-    calls: int = 0
-    failures: int = 0
-    total_s: float = 0.0
-    slowest_s: float = 0.0
-
-
-class _Guard:
-    """Times one hook call, and logs and swallows whatever it raises; cancellation and Ctrl-C pass."""
-
-    def __init__(self, hook: str, name: str, timing: HookTiming, monotonic: Callable[[], float]) -> None:
-        self._hook, self._name, self._timing, self._monotonic = hook, name, timing, monotonic
-        self._started = 0.0
-
-    def __enter__(self) -> None:
-        self._started = self._monotonic()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        spent = self._monotonic() - self._started
-        self._timing.calls += 1
-        self._timing.total_s += spent
-        self._timing.slowest_s = max(self._timing.slowest_s, spent)
-        if not isinstance(error, (Exception, SystemExit)):
-            return False
-        self._timing.failures += 1
-        _log.error("hook failed", hook=self._hook, plugin=self._name, exc_info=error)
-        return True
 
 
 class PluginHost:
@@ -77,7 +46,8 @@ class PluginHost:
         self._offers: dict[str, list[Capability]] = {}
         self._hooked = False
         self._catalog: Catalog | None = None
-        self._invokers: dict[str, pluggy.HookCaller] = {}
+        self._invokers: dict[tuple[str, str], pluggy.HookCaller] = {}
+        self._tasks = CallTasks(self._invoke)
         self._timings: dict[str, HookTiming] = {}
 
     # --- registration -------------------------------------------------------------------------------------------------
@@ -164,28 +134,56 @@ class PluginHost:
     # --- work ---------------------------------------------------------------------------------------------------------
 
     async def invoke(self, call: Call) -> Outcome:
-        """Run one call through the adapter that owns its capability.
-
-        Returns:
-            What came of it. Codes made here: `unknown_capability`, `hook_failed` (a guard hook raised; nothing left)
-            and `adapter_failed` (the adapter raised; whether something left is unknown, so it is ambiguous).
+        """Run one call and wait for its end; as `begin` otherwise.
 
         Raises:
             asyncio.CancelledError: The caller cancelled; nothing else is ever raised.
         """
-        catalog = self._current()
-        owner = catalog.owner(call.capability)
-        if owner is None:
-            return refused("unknown_capability", catalog.explain_unknown(call.capability))
-        started = self._monotonic()
-        forbidden = self._before(call) if self._hooked else None
-        outcome = Outcome(ok=False, error=forbidden) if forbidden else await self._invoke(owner, call)
-        if self._hooked:
-            spent = self._monotonic() - started
-            for hook in self._plugins.hook.after_invoke.get_hookimpls():
-                with self._guarded("after_invoke", hook.plugin_name):
-                    _call(hook, call=call, outcome=outcome, duration_s=spent)
+        waiter: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        self.begin((call,), partial(_resolve, waiter))
+        try:
+            outcome = await waiter
+        except asyncio.CancelledError:
+            self.cut_off(call.job_id)
+            raise
+        if outcome is None:
+            raise asyncio.CancelledError
         return outcome
+
+    def begin(self, calls: Sequence[Call], ended: Ended) -> None:
+        """Run calls through the adapters that own their capabilities; returns at once.
+
+        Args:
+            calls: What to run; those of one adapter go to it together.
+            ended: Told what came of them as they end, later, many at a time. Codes made here: `unknown_capability`,
+                `hook_failed` (a guard hook raised; nothing left) and `adapter_failed` (the adapter raised; whether
+                something left is unknown, so it is ambiguous).
+        """
+        catalog = self._current()
+        if self._hooked:
+            ended = self._observed(calls, ended)
+        refusals: list[tuple[str, Outcome | None]] = []
+        by_owner: dict[str, list[Call]] = {}
+        for call in calls:
+            owner = catalog.owner(call.capability)
+            forbidden = self._before(call) if self._hooked and owner is not None else None
+            if owner is None:
+                refusals.append((call.job_id, refused("unknown_capability", catalog.explain_unknown(call.capability))))
+            elif forbidden is not None:
+                refusals.append((call.job_id, Outcome(ok=False, error=forbidden)))
+            else:
+                by_owner.setdefault(owner, []).append(call)
+        for owner, its in by_owner.items():
+            self._begin(owner, its, ended)
+        if refusals:
+            asyncio.get_running_loop().call_soon(ended, refusals)
+
+    def cut_off(self, job_id: str) -> None:
+        """Wait no longer for this job's calls; each is told as None, soon."""
+        self._tasks.cut_off(job_id)
+        for implementation in self._plugins.hook.aisops_cut_off.get_hookimpls():
+            with self._guarded("aisops_cut_off", implementation.plugin_name):
+                _call(implementation, job_id=job_id)
 
     def ready(self, capability: str) -> bool:
         """Whether a call of this capability would leave at once; True also when nobody says otherwise."""
@@ -228,13 +226,37 @@ class PluginHost:
             return verdict
         return CallError("hook_failed", "a before_invoke hook answered neither None nor a CallError")
 
-    async def _invoke(self, owner: str, call: Call) -> Outcome:
-        caller = self._invokers.get(owner)
-        if caller is None:
-            caller = self._invokers[owner] = self._only("aisops_invoke", owner)
+    def _observed(self, calls: Sequence[Call], ended: Ended) -> Ended:
+        """Tell the `after_invoke` hooks of every call before whoever waits for it."""
+        started = self._monotonic()
+        waiting = {call.job_id: call for call in calls}
+
+        def observed(outcomes: Sequence[tuple[str, Outcome | None]]) -> None:
+            spent = self._monotonic() - started
+            for job_id, outcome in outcomes:
+                call = waiting.get(job_id)
+                if call is None or outcome is None:
+                    continue
+                for hook in self._plugins.hook.after_invoke.get_hookimpls():
+                    with self._guarded("after_invoke", hook.plugin_name):
+                        _call(hook, call=call, outcome=outcome, duration_s=spent)
+            ended(outcomes)
+
+        return observed
+
+    def _begin(self, owner: str, calls: Sequence[Call], ended: Ended) -> None:
+        begun: object = None
+        with self._guarded("aisops_begin", owner):
+            begun = self._caller("aisops_begin", owner)(calls=calls, ended=ended)
+        if begun is not True:
+            for call in calls:
+                self._tasks.begin(call, ended)
+
+    async def _invoke(self, call: Call) -> Outcome:
+        owner = self._current().owner(call.capability) or ""
         outcome: Outcome | None = None
         with self._guarded("aisops_invoke", owner):
-            answer: Awaitable[Outcome] | None = caller(call=call)
+            answer: Awaitable[Outcome] | None = self._caller("aisops_invoke", owner)(call=call)
             if answer is None:
                 return refused("unknown_capability", f"{owner} no longer offers {call.capability}")
             outcome = await answer
@@ -243,16 +265,27 @@ class PluginHost:
             return Outcome(ok=False, error=error, plugin=owner)
         return outcome
 
+    def _caller(self, hook: str, owner: str) -> pluggy.HookCaller:
+        caller = self._invokers.get((hook, owner))
+        if caller is None:
+            caller = self._invokers[hook, owner] = self._only(hook, owner)
+        return caller
+
     def _current(self) -> Catalog:
         if self._catalog is None:
             self._catalog = build_catalog(self._offers, self._bindings)
         return self._catalog
 
-    def _guarded(self, hook: str, name: str) -> _Guard:
+    def _guarded(self, hook: str, name: str) -> Guard:
         timing = self._timings.setdefault(f"{hook}/{name}", HookTiming())
-        return _Guard(hook, name, timing, self._monotonic)
+        return Guard(hook, name, timing, self._monotonic)
 
 
 def _call(implementation: pluggy.HookImpl, **arguments: object) -> Any:
     """Call one implementation with the arguments it takes, as pluggy would, so that its failure is its own."""
     return implementation.function(*(arguments[name] for name in implementation.argnames))
+
+
+def _resolve(waiter: asyncio.Future[Outcome | None], ended: Sequence[tuple[str, Outcome | None]]) -> None:
+    if not waiter.done():
+        waiter.set_result(ended[0][1])

@@ -1,14 +1,14 @@
 """Runs the jobs: joins the execution machine with the disk (`storing`) and with the plugin host (`calls`).
 
-One loop stores what the machine wants stored, as many commands as have gathered in one commit; the only task per job is
-the call itself. It holds no rule.
+One loop stores what the machine wants stored, as many commands as have gathered in one commit; calls begin and end in
+groups, so that a job costs no task of its own. It holds no rule.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 
 import structlog
 
@@ -213,31 +213,40 @@ class Executor:
 
     def _report(self, commands: Iterable[Stored], done_before: Collection[str]) -> None:
         now = self._clock.monotonic()
+        found: list[Command] = []
         for command in commands:
             if isinstance(command, Accept):
                 job_id = command.job.job_id
-                self._apply(self._machine.stored(job_id, now, fresh=job_id not in done_before))
+                found += self._machine.stored(job_id, now, fresh=job_id not in done_before)
             elif isinstance(command, Start):
-                self._apply(self._machine.stored(command.job_id, now))
+                found += self._machine.stored(command.job_id, now)
             elif isinstance(command, Finish):
-                self._apply(self._machine.finished(command.job_id, now))
+                found += self._machine.finished(command.job_id, now)
+        self._apply(found)
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def _apply(self, commands: Iterable[Command]) -> None:
+        invoked: list[Invoke] = []
         for command in commands:
             if isinstance(command, Invoke):
-                self._calls.invoke(command)
+                invoked.append(command)
             elif isinstance(command, Warm):
                 self._calls.warm(command)
             elif isinstance(command, Stop):
                 self._calls.stop(command)
             else:
                 self._storing.add(command)
+        if invoked:
+            self._calls.invoke(invoked)
         self._wake.set()
 
     def _warmed(self, job_id: str) -> None:
         self._apply(self._machine.warmed(job_id))
 
-    def _ended(self, job_id: str, outcome: Outcome | None) -> None:
-        self._apply(self._machine.ended(job_id, outcome, self._clock.monotonic()))
+    def _ended(self, outcomes: Sequence[tuple[str, Outcome | None]]) -> None:
+        now = self._clock.monotonic()
+        found: list[Command] = []
+        for job_id, outcome in outcomes:
+            found += self._machine.ended(job_id, outcome, now)
+        self._apply(found)

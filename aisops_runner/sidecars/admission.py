@@ -1,75 +1,123 @@
-"""How many calls one sidecar gets at once, how many may wait for their turn, and whose calls are being made."""
+"""How many calls one sidecar gets at once, how many may wait for their turn, and whose calls are held. Pure.
+
+First come, first served. Time is passed in as monotonic seconds.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from aisops_runner.adapters.calls import CallError
+from aisops_runner.adapters.calls import Call, CallError, Ended
 
 BUSY_RETRY_S = 1.0
 
 
-class Admission:
-    """A bounded number of slots with a bounded queue before them, first come first served.
+@dataclass(eq=False, slots=True)
+class Place:
+    """One call held: it waits, or (once `give_up` is set) is being made.
 
-    Args:
+    Attributes:
+        call: What is wanted.
+        until: When its time is up.
+        ended: Whom to tell.
+        give_up: Drops the call that is being made; None while it waits.
+        gone: It was cut off, or its time was up: nobody waits for it any more.
+    """
+
+    call: Call
+    until: float
+    ended: Ended
+    give_up: Callable[[], None] | None = None
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class Admission:
+    """A bounded number of slots with a bounded queue before them.
+
+    Attributes:
         name: The plugin, for messages.
         slots: Calls at once.
         queue_limit: Calls that may wait; more are refused.
-
-    Attributes:
-        waiting: Calls that wait for a slot now.
+        in_flight: Calls being made now.
+        waiting: Calls that wait for a slot, or for the sidecar.
     """
 
-    def __init__(self, name: str, *, slots: int, queue_limit: int) -> None:
-        self._name = name
-        self._slots = asyncio.Semaphore(slots)
-        self._queue_limit = queue_limit
-        self._jobs: Counter[str] = Counter()
-        self.waiting = 0
-
-    @property
-    def in_flight(self) -> int:
-        """Calls being made now."""
-        return self._jobs.total()
+    name: str
+    slots: int
+    queue_limit: int
+    in_flight: int = 0
+    waiting: int = 0
+    _queue: deque[Place] = field(default_factory=deque)
+    _by_job: dict[str, list[Place]] = field(default_factory=dict)
 
     @property
     def busy(self) -> bool:
         """Whether a call is being made or waits."""
-        return bool(self._jobs) or self.waiting > 0
+        return bool(self._by_job)
 
     def holds(self, job_id: str) -> bool:
-        """Whether a call of this job is being made."""
-        return job_id in self._jobs
+        """Whether a call of this job is being made or waits."""
+        return job_id in self._by_job
 
-    async def enter(self, job_id: str, timeout_s: float) -> CallError | None:
-        """Take a slot, waiting at most `timeout_s` seconds; or say why there is none (`plugin_busy`, `timeout`)."""
-        refusal = await self._take_slot(timeout_s)
-        if refusal is None:
-            self._jobs[job_id] += 1
-        return refusal
-
-    def leave(self, job_id: str) -> None:
-        """Give the slot back."""
-        self._jobs[job_id] -= 1
-        if not self._jobs[job_id]:
-            del self._jobs[job_id]
-        self._slots.release()
-
-    async def _take_slot(self, timeout_s: float) -> CallError | None:
-        if not self._slots.locked():
-            await self._slots.acquire()
-            return None
-        if self.waiting >= self._queue_limit:
-            text = f"{self.waiting} calls already wait for {self._name}"
+    def enter(self, call: Call, until: float, ended: Ended) -> CallError | None:
+        """Take a call in; or say why not (`plugin_busy`)."""
+        if self.waiting >= self.slots - self.in_flight + self.queue_limit:
+            text = f"{self.waiting} calls already wait for {self.name}"
             return CallError("plugin_busy", text, retryable=True, retry_after_s=BUSY_RETRY_S)
+        place = Place(call, until, ended)
+        self._queue.append(place)
         self.waiting += 1
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._slots.acquire()
-        except TimeoutError:
-            return CallError("timeout", f"no free slot of {self._name} within {timeout_s:g} s", retryable=True)
-        finally:
-            self.waiting -= 1
+        self._by_job.setdefault(call.job_id, []).append(place)
         return None
+
+    def next_calls(self, most: int) -> list[Place]:
+        """Take the calls whose turn it is, at most so many; their slots are taken now."""
+        chosen: list[Place] = []
+        most = min(most, self.slots - self.in_flight)
+        while self._queue and len(chosen) < most:
+            place = self._queue.popleft()
+            if not place.gone:
+                chosen.append(place)
+        self.in_flight += len(chosen)
+        self.waiting -= len(chosen)
+        return chosen
+
+    def turn_away(self, now: float | None = None) -> list[Place]:
+        """Take the waiting calls whose time is up out of the queue; all of them when no time is given."""
+        out = [place for place in self._queue if not place.gone and (now is None or place.until <= now)]
+        for place in out:
+            self._forget(place)
+        self.waiting -= len(out)
+        self._queue = deque(place for place in self._queue if not place.gone)
+        return out
+
+    def next_deadline(self) -> float | None:
+        """When the time of a waiting call is up next; None when none waits."""
+        return min((place.until for place in self._queue if not place.gone), default=None)
+
+    def leave(self, place: Place) -> None:
+        """A call that was being made has ended: its slot is free."""
+        self.in_flight -= 1
+        self._forget(place)
+
+    def cut(self, job_id: str) -> list[Place]:
+        """Let go of a job's calls; the slots of those being made are free."""
+        held = list(self._by_job.get(job_id, ()))
+        for place in held:
+            if place.give_up is None:
+                self.waiting -= 1
+            else:
+                self.in_flight -= 1
+            self._forget(place)
+        return held
+
+    def _forget(self, place: Place) -> None:
+        place.gone = True
+        held = self._by_job.get(place.call.job_id)
+        if held is not None and place in held:
+            held.remove(place)
+            if not held:
+                del self._by_job[place.call.job_id]

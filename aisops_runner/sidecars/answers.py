@@ -14,9 +14,12 @@ from typing import Any
 from aisops_plugin_sdk import json_strict
 from aisops_plugin_sdk.errors import JsonRefused, JsonTooLarge
 from aisops_runner.adapters.calls import CallError
+from aisops_runner.sidecars.http import NotHttp
 
 ANSWER_BYTES = 1024 * 1024
 BAD_ANSWER = "bad_sidecar_answer"
+UNREACHABLE = "sidecar_unreachable"
+DIED = "sidecar_died"
 MAX_RETRY_AFTER_S = 86_400.0
 _TEXT_CHARS = 2000
 _MAX_DETAILS = 32
@@ -47,6 +50,25 @@ def read_answer(status: int, content_type: str, body: bytes) -> bytes | CallErro
 def bad_answer(reason: str, *, ambiguous: bool) -> CallError:
     """The typed error for an answer that is none."""
     return CallError(BAD_ANSWER, f"the sidecar's answer is unusable: {reason}", ambiguous=ambiguous)
+
+
+def unanswered(failure: Exception, *, sent: bool, timeout_s: float) -> CallError:
+    """The typed error for a call whose answer did not come whole.
+
+    Args:
+        failure: TimeoutError, NotHttp, or what became of the connection.
+        sent: The request had been written: it may have been carried out.
+        timeout_s: What the call was given.
+    """
+    if isinstance(failure, NotHttp):
+        return bad_answer(str(failure), ambiguous=sent and not 400 <= failure.status < 500)
+    if isinstance(failure, TimeoutError):
+        if sent:
+            return CallError("timeout", f"no answer within {timeout_s:g} s", ambiguous=True)
+        return CallError(UNREACHABLE, "the sidecar did not take the connection in time", retryable=True)
+    if sent:
+        return CallError(DIED, "the sidecar went away before it answered", ambiguous=True)
+    return CallError(UNREACHABLE, f"the sidecar cannot be reached ({type(failure).__name__})", retryable=True)
 
 
 def _read(status: int, content_type: str, body: bytes) -> bytes | CallError:

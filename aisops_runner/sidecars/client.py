@@ -1,4 +1,4 @@
-"""Signed HTTP calls to one running sidecar, over kept-alive loopback connections.
+"""Signed HTTP calls to one running sidecar, over kept loopback connections: one by one, or many in one batch.
 
 The client knows how far a call got: a call that never reached the sidecar may be repeated safely, one whose request was
 written but not answered is ambiguous.
@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
 
-import aiohttp
-from aiohttp import hdrs
-from yarl import URL
-
-from aisops_plugin_sdk import json_strict, signing
+from aisops_plugin_sdk import batch, json_strict, signing
 from aisops_plugin_sdk.errors import JsonRefused, JsonTooLarge
 from aisops_plugin_sdk.server import call_headers
 from aisops_runner.adapters.calls import Call, CallError
 from aisops_runner.clock import Clock
-from aisops_runner.sidecars.answers import ANSWER_BYTES, bad_answer, read_answer
+from aisops_runner.sidecars.answers import ANSWER_BYTES, DIED, UNREACHABLE, read_answer, unanswered
+from aisops_runner.sidecars.http import Connections, NotHttp
+from aisops_runner.sidecars.replies import BatchReply, Ended, WholeReply
 
-CONNECT_S = 2.0
 HEALTH_S = 2.0
 SMALL_BYTES = 64 * 1024
-UNREACHABLE = "sidecar_unreachable"
-DIED = "sidecar_died"
-GONE_CODES = frozenset({UNREACHABLE, DIED})
+GONE_CODES: Final = frozenset({UNREACHABLE, DIED})
 """Errors after which the process has probably ended."""
+_VISIBLE = re.compile(r"[\x21-\x7e]*", re.ASCII)
 
 
 class SidecarClient:
@@ -42,23 +40,14 @@ class SidecarClient:
     """
 
     def __init__(self, port: int, token: str, clock: Clock) -> None:
-        self._base = f"http://127.0.0.1:{port}"
+        self._host = f"127.0.0.1:{port}"
         self._token = token
         self._clock = clock
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(_mark_sent)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=False, keepalive_timeout=30),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            trace_configs=[trace],
-            skip_auto_headers=(hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT),
-        )
+        self._connections = Connections(port)
 
     async def close(self) -> None:
         """Close all connections; calls in flight end at once, as calls whose answer did not come."""
-        await self._session.close()
+        self._connections.close()
 
     async def invoke(self, call: Call, timeout_s: float) -> bytes | CallError:
         """Run one call.
@@ -70,35 +59,69 @@ class SidecarClient:
         Returns:
             The result (JSON) or the error; never raises but CancelledError.
         """
-        target = f"/v1/invoke/{call.capability}"
+        waiter: asyncio.Future[bytes | CallError] = asyncio.get_running_loop().create_future()
+        abandon = self.start(call, timeout_s, lambda ended: _resolve(waiter, ended[0][1]))
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            abandon()
+            raise
+
+    def start(self, call: Call, timeout_s: float, ended: Ended) -> Callable[[], None]:
+        """Run one call; returns at once.
+
+        Args:
+            call: What to run.
+            timeout_s: Seconds until the answer must be complete.
+            ended: Told the result (JSON) or the error, once, later.
+
+        Returns:
+            What to call to give the call up; `ended` is not told then.
+        """
         headers = {
             call_headers.TENANT_HEADER: call.tenant_id,
             call_headers.RUNNER_HEADER: call.runner_id,
             call_headers.JOB_HEADER: call.job_id,
             call_headers.ATTEMPT_HEADER: str(call.attempt),
-            call_headers.DEADLINE_HEADER: str(self._clock.unix_ms() + int(timeout_s * 1000)),
+            call_headers.DEADLINE_HEADER: str(self._deadline_ms(timeout_s)),
             call_headers.IDEMPOTENCY_HEADER: call.effect_key,
+            call_headers.EXECUTION_HEADER: call.execution_id,
+            call_headers.STEP_HEADER: call.step_id,
+            call_headers.TRACE_HEADER: _trace(call),
         }
-        optional = (
-            (call_headers.EXECUTION_HEADER, call.execution_id),
-            (call_headers.STEP_HEADER, call.step_id),
-            ("traceparent", call.traceparent),
-        )
-        headers.update((name, value) for name, value in optional if value)
-        phase = SimpleNamespace(sent=False)
-        try:
-            status, content_type, body = await self._exchange(
-                "POST", target, call.input, timeout_s=timeout_s, limit=ANSWER_BYTES, headers=headers, phase=phase
-            )
-        except TimeoutError:
-            if phase.sent:
-                return CallError("timeout", f"no answer within {timeout_s:g} s", ambiguous=True)
-            return CallError(UNREACHABLE, "the sidecar did not take the connection in time", retryable=True)
-        except _Unusable as error:
-            return bad_answer(str(error), ambiguous=not 400 <= error.status < 500)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return _transport_error(error, sent=phase.sent)
-        return read_answer(status, content_type, body)
+        reply = WholeReply(ANSWER_BYTES, timeout_s, partial(_tell, call, timeout_s, ended))
+        self._send("POST", f"/v1/invoke/{call.capability}", call.input, reply, headers)
+        return reply.abandon
+
+    def start_batch(self, calls: Sequence[tuple[Call, float]], ended: Ended) -> BatchReply:
+        """Run calls in one request; returns at once.
+
+        Args:
+            calls: What to run, each with the seconds until its answer must have come; at most `batch.MAX_CALLS`.
+            ended: Told results and errors as they come, several at a time, each call once.
+
+        Returns:
+            The reply under way: it gives single calls up.
+        """
+        lines = [self._line(str(number), call, timeout_s) for number, (call, timeout_s) in enumerate(calls)]
+        reply = BatchReply(calls, ended)
+        self._send("POST", batch.TARGET, b"".join(lines), reply, {"Content-Type": batch.CONTENT_TYPE})
+        return reply
+
+    def _line(self, identity: str, call: Call, timeout_s: float) -> bytes:
+        facts: dict[str, str | int] = {
+            "tenant_id": call.tenant_id,
+            "runner_id": call.runner_id,
+            "job_id": call.job_id,
+            "attempt": call.attempt,
+            "deadline_ms": self._deadline_ms(timeout_s),
+            "idempotency_key": call.effect_key,
+        }
+        if call.execution_id:
+            facts |= {"execution_id": call.execution_id, "step_id": call.step_id}
+        if call.traceparent and (trace := _trace(call)):
+            facts["traceparent"] = trace
+        return batch.write_call(identity, call.capability, facts, call.input)
 
     async def healthy(self) -> bool:
         """Whether GET /healthz answers `ok` in time."""
@@ -122,83 +145,60 @@ class SidecarClient:
         return document is not None and document.get("ok") is True
 
     async def _small(self, method: str, target: str, *, signed: bool = True) -> dict[str, Any] | None:
-        body = b"{}" if method == "POST" else b""
-        with contextlib.suppress(
-            TimeoutError, aiohttp.ClientError, OSError, ValueError, _Unusable, JsonRefused, JsonTooLarge
-        ):
-            _, _, answer = await self._exchange(
-                method, target, body, timeout_s=HEALTH_S, limit=SMALL_BYTES, signed=signed
-            )
-            document = json_strict.loads(answer, limit_bytes=SMALL_BYTES)
+        """One exchange whose answer is a JSON object; None when it is not."""
+        done: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        reply = WholeReply(SMALL_BYTES, HEALTH_S, lambda _, failure: _resolve(done, failure))
+        self._send(method, target, b"{}" if method == "POST" else b"", reply, signed=signed)
+        try:
+            if await done is not None:
+                return None
+        except asyncio.CancelledError:
+            reply.abandon()
+            raise
+        with contextlib.suppress(JsonRefused, JsonTooLarge):
+            document = json_strict.loads(reply.content, limit_bytes=SMALL_BYTES)
             return document if isinstance(document, dict) else None
         return None
 
-    async def _exchange(
+    def _send(
         self,
         method: str,
         target: str,
         body: bytes,
+        reply: WholeReply | BatchReply,
+        headers: Mapping[str, str] | None = None,
         *,
-        timeout_s: float,
-        limit: int,
-        headers: dict[str, str] | None = None,
         signed: bool = True,
-        phase: SimpleNamespace | None = None,
-    ) -> tuple[int, str, bytes]:
-        all_headers = dict(headers or {})
+    ) -> None:
+        given = {"Content-Length": str(len(body))}
         if signed:
             now, nonce = self._clock.unix_ms() / 1000, secrets.token_hex(16)
-            all_headers |= signing.headers(
-                self._token, now=now, method=method, raw_target=target, body=body, nonce=nonce
-            )
-        async with asyncio.timeout(timeout_s):
-            async with self._session.request(
-                method,
-                URL(self._base + target, encoded=True),
-                data=body or None,
-                headers=all_headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-                trace_request_ctx=phase,
-            ) as response:
-                return response.status, response.content_type, await _read(response, limit)
+            given |= signing.headers(self._token, now=now, method=method, raw_target=target, body=body, nonce=nonce)
+        given.update(headers or {})
+        if not _VISIBLE.fullmatch(target + "".join(given.values())):
+            reply.refuse(NotHttp("the call cannot be said in HTTP"))
+            return
+        lines = [f"{name}: {value}\r\n" for name, value in given.items() if value]
+        head = f"{method} {target} HTTP/1.1\r\nHost: {self._host}\r\n{''.join(lines)}\r\n"
+        reply.begin()
+        self._connections.send(head.encode("ascii") + body, reply)
+
+    def _deadline_ms(self, timeout_s: float) -> int:
+        return self._clock.unix_ms() + int(timeout_s * 1000)
 
 
-class _Unusable(Exception):
-    """The answer cannot even be read to its end."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
+def _trace(call: Call) -> str:
+    """The trace context; none when it would not be one (it comes from outside and decides nothing)."""
+    return call.traceparent if _VISIBLE.fullmatch(call.traceparent) and len(call.traceparent) < 256 else ""
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    if 300 <= response.status < 400:
-        raise _Unusable(response.status, f"HTTP {response.status} redirect, which is never followed")
-    if response.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-        raise _Unusable(response.status, "it is compressed, which nobody asked for")
-    if response.content_length is not None and response.content_length > limit:
-        raise _Unusable(response.status, f"{response.content_length} bytes, more than {limit}")
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > limit:
-            raise _Unusable(response.status, f"more than {limit} bytes")
-        parts.append(part)
-    return b"".join(parts)
+def _tell(call: Call, timeout_s: float, ended: Ended, reply: WholeReply, failure: Exception | None) -> None:
+    if failure is None:
+        ended([(call, read_answer(reply.status, reply.content_type, reply.content))])
+    else:
+        ended([(call, unanswered(failure, sent=reply.sent, timeout_s=timeout_s))])
 
 
-def _transport_error(error: Exception, *, sent: bool) -> CallError:
-    name = type(error).__name__
-    if not sent:
-        return CallError(UNREACHABLE, f"the sidecar cannot be reached ({name})", retryable=True)
-    if isinstance(error, (aiohttp.ServerDisconnectedError, ConnectionError, aiohttp.ClientOSError)):
-        return CallError(DIED, "the sidecar went away before it answered", ambiguous=True)
-    return bad_answer(f"not HTTP ({name})", ambiguous=True)
-
-
-async def _mark_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
-    phase = getattr(context, "trace_request_ctx", None)
-    if phase is not None:
-        phase.sent = True
+def _resolve(waiter: asyncio.Future[Any], value: object) -> None:
+    if not waiter.done():
+        waiter.set_result(value)

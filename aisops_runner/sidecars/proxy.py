@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 from aisops_plugin_sdk.manifest import CapabilitySpec, Manifest
 from aisops_protocol.messages import Capability, EffectClass
-from aisops_runner.adapters.calls import Call, Outcome
+from aisops_runner.adapters.calls import Call, Ended, Outcome
 from aisops_runner.adapters.hookspecs import hookimpl
 from aisops_runner.sidecars.supervisor import Supervisor
 
@@ -36,6 +36,19 @@ class SidecarProxy:
     def aisops_invoke(self, call: Call) -> Awaitable[Outcome] | None:
         """Call the sidecar; None for a capability that is not the plugin's."""
         return self._supervisor.call(call) if call.capability in self._names else None
+
+    @hookimpl
+    def aisops_begin(self, calls: Sequence[Call], ended: Ended) -> bool | None:
+        """Call the sidecar; None for capabilities that are not the plugin's."""
+        if any(call.capability not in self._names for call in calls):
+            return None
+        self._supervisor.begin(calls, ended)
+        return True
+
+    @hookimpl
+    def aisops_cut_off(self, job_id: str) -> None:
+        """Wait no longer for calls of this job."""
+        self._supervisor.cut_off(job_id)
 
     @hookimpl
     def aisops_ready(self, capability: str) -> bool | None:

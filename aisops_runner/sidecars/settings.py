@@ -38,6 +38,11 @@ class PluginSettings(Protocol):
         """Stop after so long without a call."""
         ...
 
+    @property
+    def batch(self) -> bool:
+        """False: one request per call, also where the plugin takes batches."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DefaultSettings:
@@ -48,6 +53,7 @@ class DefaultSettings:
     max_concurrency: int | None = None
     prewarm: bool = False
     idle_stop_s: float = 60.0
+    batch: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class SupervisorSettings:
         liveness_s: Between health checks.
         liveness_misses: Failed checks in a row after which it is restarted.
         degraded_poll_s: First wait before a degraded sidecar is asked again whether it is ready.
+        batch: Whether calls that come together go together, where the plugin takes batches.
         drain_s: How long an orderly stop may take to finish calls.
         restart: When it is tried again.
     """
@@ -73,6 +80,7 @@ class SupervisorSettings:
     liveness_s: float = 30.0
     liveness_misses: int = 3
     degraded_poll_s: float = 0.25
+    batch: bool = True
     drain_s: float = 30.0
     restart: RestartPolicy = field(default_factory=RestartPolicy)
 
@@ -83,4 +91,5 @@ def supervisor_settings(manifest: Manifest, settings: PluginSettings) -> Supervi
         max_concurrency=min(manifest.max_concurrency, settings.max_concurrency or manifest.max_concurrency),
         prewarm=settings.prewarm,
         idle_stop_s=settings.idle_stop_s,
+        batch=settings.batch,
     )

@@ -16,7 +16,8 @@ from aisops_protocol.messages import (
     Job,
     JobResult,
 )
-from aisops_runner.adapters.calls import Call, Outcome
+from aisops_runner.adapters.calls import Call, Ended, Outcome
+from aisops_runner.adapters.tasks import CallTasks
 from aisops_runner.clock import SystemClock
 from aisops_runner.errors import RefusedForGood
 from aisops_runner.identity.credentials import RunnerToken
@@ -42,6 +43,14 @@ class Provider:
         self.output = b'{"done":true}'
         self.cancelled: list[str] = []
         self.changed = asyncio.Event()
+        self._tasks = CallTasks(self.invoke)
+
+    def begin(self, calls: Sequence[Call], ended: Ended) -> None:
+        for call in calls:
+            self._tasks.begin(call, ended)
+
+    def cut_off(self, job_id: str) -> None:
+        self._tasks.cut_off(job_id)
 
     async def called(self, times: int) -> None:
         async with asyncio.timeout(10):
@@ -114,8 +123,7 @@ async def runner(
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        for call in executor._calls.under_way():
-            call.cancel()
+        executor._calls.cut_off_all()
         await outbox.close()
         assert all(isinstance(one, (asyncio.CancelledError, type(None), RefusedForGood)) for one in results), results
 

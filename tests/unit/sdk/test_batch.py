@@ -95,6 +95,6 @@ def test_a_line_that_is_no_answer_is_none(line):
 
 def test_only_complete_lines_are_taken_from_a_buffer():
     buffer = bytearray(b"a\nb\nc")
-    assert list(batch.answers(buffer)) == [b"a", b"b"]
-    assert list(batch.answers(buffer)) == []
+    assert list(batch.take_lines(buffer)) == [b"a", b"b"]
+    assert list(batch.take_lines(buffer)) == []
     assert buffer == b"c"
