@@ -15,6 +15,7 @@ from aisops_plugin_sdk.server.answers import Answer, Refusal, Stream, failure
 
 MAX_HEADER_BYTES = 16 * 1024
 CLOSE_TIMEOUT_S = 1.0
+BACKLOG = 1024
 Handle = Callable[[web.BaseRequest], Awaitable[Answer | Stream]]
 _log = logging.getLogger("aisops_plugin_sdk.server")
 
@@ -76,7 +77,7 @@ class Transport:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=CLOSE_TIMEOUT_S)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, reuse_address=True).start()
+        await web.TCPSite(self._runner, host, port, reuse_address=True, backlog=BACKLOG).start()
         bound: int = self._runner.addresses[0][1]
         return bound
 

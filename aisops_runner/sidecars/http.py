@@ -17,6 +17,8 @@ IDLE_S: Final = 4.0
 """A kept connection is not used after so long: Node ends its own after five seconds."""
 HEAD_BYTES: Final = 32 * 1024
 INTERIM_ANSWERS: Final = 8
+CONNECTING: Final = 32
+"""Connections opened at the same time: a listener's queue is short, and what it drops comes back after a second."""
 
 
 class NotHttp(Exception):
@@ -93,6 +95,7 @@ class Connections:
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._opening: dict[asyncio.Task[None], Reply] = {}
+        self._turns = asyncio.Semaphore(CONNECTING)
         self._sweep: asyncio.TimerHandle | None = None
         self.closed = False
 
@@ -136,6 +139,15 @@ class Connections:
             self._idle.remove(connection)
 
     async def _connect(self, request: bytes, reply: Reply) -> None:
+        async with self._turns:
+            if reply.ended:
+                return
+            if self._idle:
+                self.send(request, reply)
+            else:
+                await self._open_one(request, reply)
+
+    async def _open_one(self, request: bytes, reply: Reply) -> None:
         try:
             async with asyncio.timeout(CONNECT_S):
                 _, connection = await self._loop.create_connection(lambda: Connection(self), "127.0.0.1", self._port)
@@ -178,6 +190,7 @@ class Connection(asyncio.Protocol):
         self._headed = False
         self._to_the_end = False
         self._complete = False
+        self._keep = False
         self._failure: NotHttp | None = None
 
     # --- what the pool asks -------------------------------------------------------------------------------------------
@@ -291,9 +304,10 @@ class Connection(asyncio.Protocol):
             self._guard(lambda: reply.body(part))
 
     def on_message_complete(self) -> None:
-        """The answer is whole."""
+        """The answer is whole. Only now does the parser know whether the connection stays."""
         if self._headed:
             self._complete = True
+            self._keep = self._parser.should_keep_alive()
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 
@@ -309,7 +323,7 @@ class Connection(asyncio.Protocol):
         if self._failure is not None:
             self._fail(self._failure)
         elif self._complete:
-            self._finish(keep=self._parser.should_keep_alive())
+            self._finish(keep=self._keep)
         elif not self._headed and self._head > HEAD_BYTES:
             self._fail(NotHttp(f"more than {HEAD_BYTES} bytes of headers"))
 

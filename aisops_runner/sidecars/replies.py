@@ -55,7 +55,11 @@ class WholeReply(Reply):
             raise NotHttp(f"{self.length} bytes, more than {self._limit_bytes}", self.status)
 
     def body(self, part: bytes) -> None:
-        """Take a part, up to the limit."""
+        """Take a part.
+
+        Raises:
+            NotHttp: More than the limit.
+        """
         self._size += len(part)
         if self._size > self._limit_bytes:
             raise NotHttp(f"more than {self._limit_bytes} bytes", self.status)
@@ -127,7 +131,11 @@ class BatchReply(Reply):
         self._streams = self.status == 200 and self.content_type == batch.CONTENT_TYPE
 
     def body(self, part: bytes) -> None:
-        """Take lines as they come."""
+        """Take lines as they come.
+
+        Raises:
+            NotHttp: A line is no answer of a batch.
+        """
         self._buffer += part
         if not self._streams:
             if len(self._buffer) > ANSWER_BYTES:
