@@ -73,6 +73,7 @@ HttpAddress = Annotated[Address, BeforeValidator(_address(HTTP_PORT))]
 GrpcAddress = Annotated[Address, BeforeValidator(_address(GRPC_PORT))]
 FilePath = Annotated[Path, Field(strict=False)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)]
+Retention = Annotated[float, Field(ge=60, le=10 * 366 * 86_400, allow_inf_nan=False)]
 
 
 class CoreConfig(BaseModel):
@@ -94,6 +95,10 @@ class CoreConfig(BaseModel):
     reconnect_grace_s: Seconds = 300.0
     accept_timeout_s: Seconds = 10.0
     queue_ttl_s: Seconds = 86_400.0
+    retain_jobs_s: Retention = 30 * 86_400.0
+    retain_uncertain_s: Retention = 365 * 86_400.0
+    retain_logs_s: Retention = 7 * 86_400.0
+    retain_events_s: Retention = 30 * 86_400.0
     heartbeat_s: Annotated[float, Field(ge=0.1, le=40, allow_inf_nan=False)] = 15.0
     replica: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] = "core-1"
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -172,6 +177,10 @@ ENVIRONMENT: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "AISOPSFLOW_LEASE_S": ("lease_s", _number),
     "AISOPSFLOW_RECONNECT_GRACE_S": ("reconnect_grace_s", _number),
     "AISOPSFLOW_QUEUE_TTL_S": ("queue_ttl_s", _number),
+    "AISOPSFLOW_RETAIN_JOBS_S": ("retain_jobs_s", _number),
+    "AISOPSFLOW_RETAIN_UNCERTAIN_S": ("retain_uncertain_s", _number),
+    "AISOPSFLOW_RETAIN_LOGS_S": ("retain_logs_s", _number),
+    "AISOPSFLOW_RETAIN_EVENTS_S": ("retain_events_s", _number),
     "AISOPSFLOW_REPLICA": ("replica", str),
     "AISOPSFLOW_LOG_FORMAT": ("log_format", str),
     "AISOPSFLOW_LOG_LEVEL": ("log_level", str),

@@ -44,7 +44,7 @@ Labels = Annotated[dict[Label, LabelValue], Field(max_length=limits.LABELS)]
 IDEMPOTENCY_KEY = Header(
     "Idempotency-Key",
     r"[\x21-\x7e]{1,255}",
-    "1 to 255 visible ASCII characters; the same key never makes a second job.",
+    "1 to 255 visible ASCII characters; while its job is kept, the same key never makes a second one.",
 )
 PREFER = Header("Prefer", r"[\x20-\x7e]{1,256}", "`wait=N` answers when the job has ended, or after N seconds (to 60).")
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)

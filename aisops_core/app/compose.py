@@ -24,8 +24,10 @@ from aisops_core.app.data_folder import ENDPOINTS_NAME, LOCK_NAME, exclusive, wr
 from aisops_core.app.figures import JobFigures
 from aisops_core.clock import Clock, SystemClock
 from aisops_core.config import Address, CoreConfig
+from aisops_core.dispatch.clearer import Clearer
 from aisops_core.dispatch.dispatcher import Dispatcher
 from aisops_core.dispatch.lease import LeaseTerms
+from aisops_core.dispatch.retention import RetentionTerms
 from aisops_core.errors import ConfigError, Unavailable
 from aisops_core.identity.store import TokenStore
 from aisops_core.identity.watch import CredentialWatch
@@ -154,6 +156,7 @@ async def build(
         )
         await dispatcher.start()
         stack.push_async_callback(dispatcher.stop)
+        clearer = _clear(stack, Clearer(store, clock, _retention(config)))
 
         credentials = CredentialWatch(store, clock)
         tokens.on_revoke(credentials.hurry)
@@ -172,6 +175,7 @@ async def build(
             version,
             {
                 **figures.figures,
+                **clearer.figures,
                 "runner_streams": lambda: len(servicer.streams),
                 "runner_streams_begun_total": lambda: servicer.streams_total,
                 "runner_streams_refused_total": lambda: servicer.refused_total,
@@ -197,6 +201,22 @@ async def build(
         log.info("core started", http=core.http_url, grpc=core.grpc_address, version=version)
         yield core
         log.info("core stopping")
+
+
+def _retention(config: CoreConfig) -> RetentionTerms:
+    return RetentionTerms(config.retain_jobs_s, config.retain_uncertain_s, config.retain_logs_s, config.retain_events_s)
+
+
+def _clear(stack: AsyncExitStack, clearer: Clearer) -> Clearer:
+    """Start the clearer."""
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    task = asyncio.create_task(clearer.run(), name="clearer")
+    stack.push_async_callback(stop)
+    return clearer
 
 
 async def _listen(server: ApiServer | RpcServer, address: Address) -> None:

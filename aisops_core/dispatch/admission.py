@@ -53,8 +53,16 @@ class JobIds:
             self._last = (moment << _RANDOM_BITS) | drawn
         else:
             self._last += 1
-        shifts = range(5 * (_ID_CHARS - 1), -1, -5)
-        return "job_" + "".join([_ALPHABET[(self._last >> shift) & 31] for shift in shifts])
+        return _spelled(self._last)
+
+
+def first_id_at(unix_ms: int) -> str:
+    """The lowest id that a job made at this moment (wall clock, ms) can have."""
+    return _spelled(max(0, unix_ms) << _RANDOM_BITS)
+
+
+def _spelled(number: int) -> str:
+    return "job_" + "".join([_ALPHABET[(number >> shift) & 31] for shift in range(5 * (_ID_CHARS - 1), -1, -5)])
 
 
 def check_role(principal: Principal) -> None:

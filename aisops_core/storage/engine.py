@@ -23,6 +23,13 @@ T = TypeVar("T")
 READERS: Final = 4
 BUSY_TIMEOUT_S: Final = 10.0
 
+_PRAGMAS: Final = (
+    "auto_vacuum=INCREMENTAL",  # counts only before the first table is made, and before the log is switched on
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "temp_store=MEMORY",
+)
 _SQLITE_UNAVAILABLE: Final = (
     "SQLITE_FULL",
     "SQLITE_BUSY",
@@ -97,7 +104,7 @@ def _sqlite(url: URL, *, begin: str, connections: int) -> Engine:
 
     def configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin when we say so
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     def start(connection: Connection) -> None:
