@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from aisops_protocol.codec import decode_runner_body, encode_runner_body
 from aisops_protocol.errors import ProtocolError
@@ -28,6 +28,7 @@ from aisops_protocol.messages import (
 from aisops_runner.jobs import results
 from aisops_runner.jobs.stages import Held
 from aisops_runner.outbox import schema, store
+from aisops_runner.outbox.bulk import Bulk
 from aisops_runner.outbox.rows import Draft
 from aisops_runner.outbox.transaction import Transaction
 
@@ -39,6 +40,34 @@ SLIM_ABOVE_BYTES = 1024
 SLICE_ROWS = 500
 _AGE = "age_s"
 _ACCEPTED, _STARTED, _DONE = int(JobPhase.ACCEPTED), int(JobPhase.STARTED), int(JobPhase.DONE)
+
+
+_PLAIN = json.dumps(["", "", [], 0])
+_ACCEPT = Bulk(
+    "INSERT INTO jobs (job_id, lease_id, attempt, phase, capability, input, effect_key, effect_class, timeout_ms, "
+    "context)",
+    10,
+    "ON CONFLICT (job_id) DO NOTHING",
+)
+_MARK = Bulk(
+    "UPDATE jobs SET phase = new.column1, calls = new.column2 FROM (",
+    3,
+    f") AS new WHERE jobs.job_id = new.column3 AND jobs.phase < {_DONE}",
+)
+_FINISH = Bulk(
+    "UPDATE jobs SET phase = new.column1, input = x'', result = new.column2, output = new.column3, "
+    "result_seq = new.column4, calls = new.column5, done_age_s = new.column6 FROM (",
+    7,
+    ") AS new WHERE jobs.job_id = new.column7",
+)
+
+
+class Entry(NamedTuple):
+    """A job to be taken: its row of the journal, and the JobAccept that goes with it."""
+
+    job: Job
+    row: tuple[object, ...]
+    draft: Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +97,11 @@ def keep(result: JobResult, output: bytes) -> Kept:
     return Kept(result, drafts[-1].payload, output, drafts)
 
 
-def accept(work: Transaction, job: Job, *, started: bool) -> bool:
-    """Take the job into the journal with its JobAccept; False when it was done before (its result goes instead).
-
-    A later attempt of a job that ended UNCERTAIN here is a person's decision to try again: it is taken like a new one.
-    """
-    if job.attempt > 1:
-        _make_way(work.connection, job)
-    context = json.dumps([job.execution_id, job.step_id, job.trace_context, job.priority])
-    cursor = work.connection.execute(
-        "INSERT INTO jobs (job_id, lease_id, attempt, phase, capability, input, effect_key, effect_class, timeout_ms, "
-        "context) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id) DO NOTHING",
+def entry(job: Job, *, started: bool) -> Entry:
+    """What the journal and the lane get when a job is taken."""
+    plain = not (job.execution_id or job.step_id or job.trace_context or job.priority)
+    return Entry(
+        job,
         (
             job.job_id,
             job.lease_id,
@@ -89,14 +112,46 @@ def accept(work: Transaction, job: Job, *, started: bool) -> bool:
             job.effect_key,
             int(job.effect_class),
             job.timeout_ms,
-            context,
+            _PLAIN if plain else json.dumps([job.execution_id, job.step_id, job.trace_context, job.priority]),
         ),
+        store.draft(JobAccept(job.job_id, job.lease_id, job.attempt)),
     )
-    if cursor.rowcount == 0:
-        resend(work, job.job_id, job.lease_id, job.attempt)
-        return False
-    work.append(store.draft(JobAccept(job.job_id, job.lease_id, job.attempt)))
-    return True
+
+
+def accept(work: Transaction, entries: Sequence[Entry]) -> frozenset[str]:
+    """Take jobs into the journal, each with its JobAccept.
+
+    A later attempt of a job that ended UNCERTAIN here is a person's decision to try again: it is taken like a new one.
+
+    Returns:
+        The ids of those that were done before: their results go instead.
+    """
+    connection = work.connection
+    for one in entries:
+        if one.job.attempt > 1:
+            _make_way(connection, one.job)
+    before = _last_ordinal(connection)
+    fresh = _ACCEPT.run(connection, [one.row for one in entries])
+    known: frozenset[str] = frozenset()
+    if fresh < len(entries):
+        known = frozenset(one.job.job_id for one in entries if _older(connection, one.job.job_id, before))
+    for one in entries:
+        if one.job.job_id in known:
+            resend(work, one.job.job_id, one.job.lease_id, one.job.attempt)
+        else:
+            work.append(one.draft)
+    return known
+
+
+def _last_ordinal(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _older(connection: sqlite3.Connection, job_id: str, ordinal: int) -> bool:
+    """Whether the journal knew the job before this ordinal was passed."""
+    row = connection.execute("SELECT 1 FROM jobs WHERE job_id = ? AND ordinal <= ?", (job_id, ordinal)).fetchone()
+    return row is not None
 
 
 def _make_way(connection: sqlite3.Connection, job: Job) -> None:
@@ -123,22 +178,20 @@ def adopt(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> None
     work.append(store.draft(JobAccept(job_id, lease_id, attempt)))
 
 
-def mark(work: Transaction, job_id: str, phase: JobPhase, calls: int) -> None:
-    """Write how far an open job has got."""
-    work.connection.execute(
-        "UPDATE jobs SET phase = ?, calls = ? WHERE job_id = ? AND phase < ?", (int(phase), calls, job_id, _DONE)
-    )
+def mark(work: Transaction, phase: JobPhase, jobs: Sequence[tuple[str, int]]) -> None:
+    """Write how far open jobs have got: their ids, and the calls made."""
+    _MARK.run(work.connection, [(int(phase), calls, job_id) for job_id, calls in jobs])
 
 
-def finish(work: Transaction, kept: Kept) -> None:
-    """Write the result into the lane and into the journal, and the job as DONE."""
-    result = kept.result
-    seq = work.append(*kept.drafts)
-    work.connection.execute(
-        "UPDATE jobs SET phase = ?, input = x'', result = ?, output = ?, result_seq = ?, calls = ?, done_age_s = "
-        "COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'age_s'), 0) WHERE job_id = ?",
-        (_DONE, kept.payload, kept.output, seq, result.execution.calls, result.job_id),
-    )
+def finish(work: Transaction, ended: Sequence[Kept]) -> None:
+    """Write results into the lane and into the journal, and the jobs as DONE."""
+    age_s = int(schema.get_meta(work.connection, _AGE) or b"0")
+    rows: list[tuple[object, ...]] = []
+    for kept in ended:
+        seq = work.append(*kept.drafts)
+        result = kept.result
+        rows.append((_DONE, kept.payload, kept.output, seq, result.execution.calls, age_s, result.job_id))
+    _FINISH.run(work.connection, rows)
 
 
 def resend(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> bool:

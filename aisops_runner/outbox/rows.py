@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aisops_protocol.messages import Heartbeat, LogEvent, MessageClass, RunnerBody, Skip
 
@@ -12,8 +12,7 @@ _HEAD = struct.Struct(">QQqq")
 _OVERHEAD_BYTES = 64  # what SQLite and the envelope add to a payload, roughly
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A message on its way into the lane: no number yet.
 
     Attributes:
@@ -31,8 +30,7 @@ class Draft:
     skip: Skip | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A numbered message of the lane, still encoded. A Skip stands for low..seq, anything else for `seq` alone."""
 
     seq: int

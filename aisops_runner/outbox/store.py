@@ -12,14 +12,12 @@ from typing import Any
 from aisops_protocol.codec import decode_runner_body, encode_runner_body
 from aisops_protocol.messages import GapReport, MessageClass, QueueStats, RunnerBody, Skip
 from aisops_runner.outbox import queue
+from aisops_runner.outbox.bulk import Bulk
 from aisops_runner.outbox.queue import Bounds, Hole
 from aisops_runner.outbox.rows import Draft, Row, checksum, classify, cost_bytes, message_id
 
 PAGE_ROWS = 256
-_INSERT = (
-    "INSERT INTO out (seq, low, class, is_skip, level, slot, crc, message_id, payload) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_INSERT = Bulk("INSERT INTO out (seq, low, class, is_skip, level, slot, crc, message_id, payload)", 9)
 _DROPPABLE = int(MessageClass.DROPPABLE)
 _COST = f"(LENGTH(payload) + {cost_bytes(b'')})"
 
@@ -61,9 +59,9 @@ def number(drafts: Sequence[Draft], first_seq: int) -> list[tuple[Row, Draft]]:
 
 
 def insert(connection: sqlite3.Connection, numbered: Sequence[tuple[Row, Draft]]) -> None:
-    """Insert numbered messages, all in one statement."""
+    """Insert numbered messages."""
     if numbered:
-        connection.executemany(_INSERT, [_values(row.seq, row.low, one, row.message_id) for row, one in numbered])
+        _INSERT.run(connection, [_values(row.seq, row.low, one, row.message_id) for row, one in numbered])
         _count(connection, messages=len(numbered), octets=sum([row.cost for row, _ in numbered]))
 
 
@@ -77,7 +75,7 @@ def append(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> list[Row]
 def put_back(connection: sqlite3.Connection, seq: int, one: Draft, *, low: int, identity: bytes = b"") -> None:
     """Insert a row under a number of its own: a Skip in the place of what gave way, a row saved from a damaged file."""
     identity = identity or message_id(time.time_ns() // 1_000_000, os.urandom(10))
-    connection.execute(_INSERT, _values(seq, low, one, identity))
+    _INSERT.run(connection, [_values(seq, low, one, identity)])
     _count(connection, messages=1, octets=cost_bytes(one.payload))
 
 

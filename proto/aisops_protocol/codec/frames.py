@@ -13,11 +13,21 @@ from typing import Any, Final, TypeVar
 from google.protobuf.message import DecodeError
 
 from aisops_protocol import limits
+from aisops_protocol.codec import hot
 from aisops_protocol.codec.core import CORE_ARMS
 from aisops_protocol.codec.fields import Check, Invalid, Shape, count, each, ident, token
 from aisops_protocol.codec.runner import RUNNER_ARMS
 from aisops_protocol.errors import Code, LocalProtocolError, RemoteProtocolError
-from aisops_protocol.messages import CoreBody, CoreEnvelope, CoreFrame, RunnerBody, RunnerEnvelope, RunnerFrame
+from aisops_protocol.messages import (
+    CoreBody,
+    CoreEnvelope,
+    CoreFrame,
+    JobAccept,
+    JobResult,
+    RunnerBody,
+    RunnerEnvelope,
+    RunnerFrame,
+)
 from aisopsflow.core.runner.v1 import runner_pb2 as pb
 
 __all__ = [
@@ -47,6 +57,9 @@ def encode_runner_frame(frame: RunnerFrame) -> bytes:
     Raises:
         LocalProtocolError: INVALID when a field breaks its limit; TOO_LARGE above `limits.FRAME_BYTES` octets.
     """
+    octets = hot.frame_of_sealed(frame)
+    if octets is not None and len(octets) <= limits.FRAME_BYTES:
+        return octets
     wire = _built(pb.RunnerMessage, frame, _write_runner_envelope)
     for item, envelope in zip(wire.envelopes, frame.envelopes, strict=True):
         if envelope.sealed:
@@ -88,7 +101,12 @@ def encode_runner_body(body: RunnerBody) -> bytes:
         LocalProtocolError: INVALID when a field breaks its limit; TOO_LARGE above `limits.ENVELOPE_BYTES` octets.
             Said here, at enqueue, because an oversized row would kill every stream that tries to carry it.
     """
-    return _octets(_alone(body), limits.ENVELOPE_BYTES, type(body).__name__)
+    octets: bytes | None = None
+    if type(body) is JobResult:
+        octets = hot.job_result(body)
+    elif type(body) is JobAccept:
+        octets = hot.job_accept(body)
+    return octets or _octets(_alone(body), limits.ENVELOPE_BYTES, type(body).__name__)
 
 
 def decode_runner_body(data: bytes) -> RunnerBody | None:
