@@ -45,6 +45,7 @@ REMEMBER_CANCEL_S = 600.0
 REMEMBERED_CANCELS = 10_000
 QUEUE_PER_SLOT = 2
 QUEUE_EXTRA = 32
+TIMERS_SPARE = 1024
 
 
 class Executions:
@@ -384,6 +385,18 @@ class Executions:
         execution.wake_at = at
         self._order += 1
         heapq.heappush(self._timers, (at, self._order, execution.job.job_id))
+        if len(self._timers) > TIMERS_SPARE + 2 * len(self._live):
+            self._drop_dead_timers()
+
+    def _drop_dead_timers(self) -> None:
+        """Forget the timers of jobs that have ended: with long timeouts they would pile up by the hundred thousand."""
+        alive = [timer for timer in self._timers if self._is_armed(timer)]
+        heapq.heapify(alive)
+        self._timers = alive
+
+    def _is_armed(self, timer: tuple[float, int, str]) -> bool:
+        execution = self._live.get(timer[2])
+        return execution is not None and execution.wake_at == timer[0]
 
     def _remember(self, job_id: str, now: float) -> None:
         if len(self._early) >= REMEMBERED_CANCELS:

@@ -1,8 +1,8 @@
 """Turns the rules of a message into one straight-line function a direction, as `dataclasses` does for `__init__`.
 
 A rule may give its check as an expression (`Quick`), which then costs no call: reading a job takes two thirds of the
-time. What does not pass the expression goes to the rule's own check, which converts it or says what is wrong. The source
-is made of the names in `messages` and of the expressions in `fields`, of nothing that comes from outside.
+time. What does not pass the expression goes to the rule's own check, which converts it or says what is wrong. The
+source is made of the names in `messages` and of the expressions in `fields`, of nothing that comes from outside.
 """
 
 from __future__ import annotations
