@@ -40,12 +40,12 @@ from aisops_runner.jobs.commands import (
 )
 from aisops_runner.jobs.retry import Again, Ended, StopReason
 from aisops_runner.jobs.stages import IN_SLOT, Execution, Held, Intake, Stage
+from aisops_runner.jobs.timers import Timers
 
 REMEMBER_CANCEL_S = 600.0
 REMEMBERED_CANCELS = 10_000
 QUEUE_PER_SLOT = 2
 QUEUE_EXTRA = 32
-TIMERS_SPARE = 1024
 
 
 class Executions:
@@ -63,7 +63,7 @@ class Executions:
         self._draw = draw
         self._live: dict[str, Execution] = {}
         self._ready: list[tuple[int, int, str]] = []
-        self._timers: list[tuple[float, int, str]] = []
+        self._timers = Timers(self._live)
         self._early: dict[str, float] = {}
         self._busy = 0
         self._order = 0
@@ -116,7 +116,7 @@ class Executions:
         kill = cancel.mode is CancelMode.KILL and cancel.grace_ms == 0
         execution.killed = execution.killed or kill
         limit = now + cancel.grace_ms / 1000
-        self._set_timer(execution, limit if execution.deadline is None else min(limit, execution.deadline))
+        self._timers.set(execution, limit if execution.deadline is None else min(limit, execution.deadline))
         return [said, Stop(cancel.job_id, kill=kill)]
 
     def confirm(self, job_id: str, now: float) -> list[Command]:
@@ -212,23 +212,14 @@ class Executions:
     def tick(self, now: float) -> list[Command]:
         """Do what time demands; call it when `next_deadline` has come."""
         commands: list[Command] = []
-        while self._timers and self._timers[0][0] <= now:
-            at, _, job_id = heapq.heappop(self._timers)
-            execution = self._live.get(job_id)
-            if execution is not None and execution.wake_at == at:
-                execution.wake_at = None
+        for execution in self._timers.due(now):
+            if execution.wake_at is None:  # else an earlier one of these has set it anew
                 commands += self._timer_fired(execution, now)
         return commands + self._fill_slots(now)
 
     def next_deadline(self) -> float | None:
         """When `tick` is wanted next, in monotonic seconds; None when nothing waits for time."""
-        while self._timers:
-            at, _, job_id = self._timers[0]
-            execution = self._live.get(job_id)
-            if execution is not None and execution.wake_at == at:
-                return at
-            heapq.heappop(self._timers)
-        return None
+        return self._timers.next()
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -322,7 +313,7 @@ class Executions:
             execution.began_at, execution.deadline = now, now + timeout_s
         execution.stage = Stage.RUNNING
         execution.calls += 1
-        self._set_timer(execution, execution.deadline)
+        self._timers.set(execution, execution.deadline)
         return [Invoke(execution.job, execution.attempt, max(execution.deadline - now, 0.001))]
 
     def _interrupted(self, execution: Execution, now: float) -> list[Command]:
@@ -334,7 +325,7 @@ class Executions:
 
     def _pause(self, execution: Execution, delay_s: float, now: float) -> list[Command]:
         self._leave_slot(execution, Stage.PAUSED)
-        self._set_timer(execution, now + delay_s)
+        self._timers.set(execution, now + delay_s)
         return [StepBack(execution.job.job_id, execution.calls), *self._fill_slots(now)]
 
     def _finish(self, execution: Execution, ended: Ended, outcome: Outcome | None, now: float) -> list[Command]:
@@ -366,7 +357,7 @@ class Executions:
         heapq.heappush(self._ready, (-execution.job.priority, self._order, execution.job.job_id))
         limit = execution.start_by if execution.deadline is None else execution.deadline
         if limit is not None:
-            self._set_timer(execution, limit)
+            self._timers.set(execution, limit)
 
     def _enter_slot(self, execution: Execution) -> None:
         execution.stage = Stage.STARTING
@@ -380,23 +371,6 @@ class Executions:
     def _forget(self, execution: Execution) -> None:
         self._leave_slot(execution, Stage.FINISHING)
         self._live.pop(execution.job.job_id, None)
-
-    def _set_timer(self, execution: Execution, at: float) -> None:
-        execution.wake_at = at
-        self._order += 1
-        heapq.heappush(self._timers, (at, self._order, execution.job.job_id))
-        if len(self._timers) > TIMERS_SPARE + 2 * len(self._live):
-            self._drop_dead_timers()
-
-    def _drop_dead_timers(self) -> None:
-        """Forget the timers of jobs that have ended: with long timeouts they would pile up by the hundred thousand."""
-        alive = [timer for timer in self._timers if self._is_armed(timer)]
-        heapq.heapify(alive)
-        self._timers = alive
-
-    def _is_armed(self, timer: tuple[float, int, str]) -> bool:
-        execution = self._live.get(timer[2])
-        return execution is not None and execution.wake_at == timer[0]
 
     def _remember(self, job_id: str, now: float) -> None:
         if len(self._early) >= REMEMBERED_CANCELS:
