@@ -119,7 +119,8 @@ def create_or_check(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except sqlite3.Error:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a disk that fails at the commit has ended it already
+            connection.execute("ROLLBACK")
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.injection.failing_disk import SYNC, WRITE, failing
+from tests.chaos.injection.failing_disk import SYNC, WRITE, FailingDisk, failing
 
 pytestmark = [
     pytest.mark.chaos,
@@ -39,3 +40,40 @@ def test_calls_fail_by_their_chance(tmp_path: Path, writes: float, syncs: float)
     failed = [int(count) for count in done.stdout.split()]
     for count, chance in zip(failed, (writes, syncs, 0.0), strict=True):
         assert abs(count - 1000 * chance) <= 5 * (1000 * chance * (1 - chance)) ** 0.5
+
+
+SWITCHED = """
+import os, sys
+handle = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+for _ in sys.stdin:
+    try:
+        os.fdatasync(handle)
+        print("ok", flush=True)
+    except OSError as error:
+        print(error.errno, flush=True)
+"""
+
+
+def test_a_disk_fails_when_told_and_heals_when_told(tmp_path: Path) -> None:
+    disk = FailingDisk(tmp_path)
+    command = disk.under([sys.executable, "-c", SWITCHED, tmp_path / "file"])
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def sync() -> str:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("sync\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
+    assert sync() == "ok"
+    disk.fail(process.pid, {SYNC: 1.0})
+    assert sync() == str(errno.EIO)
+    disk.heal(process.pid, {SYNC})
+    assert sync() == "ok"
+    process.stdin.close()
+    assert process.wait(20) == 0
+    process.stdout.close()
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]

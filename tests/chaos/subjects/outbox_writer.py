@@ -24,6 +24,7 @@ from aisops_runner.outbox.transaction import Transaction, draft
 from tests.chaos.subjects.outbox_promises import data_of
 
 LANES = 8
+STARTS = 200
 
 
 class Writer:
@@ -61,6 +62,16 @@ class Writer:
         os.write(self._words, f"{words}\n".encode())
 
 
+async def _open(folder: Path, words: int) -> Outbox:
+    """Start like a Runner that is started again when it ends: the disk may refuse for a while."""
+    for _ in range(STARTS):
+        try:
+            return await Outbox.open(folder)
+        except RunnerError as error:
+            os.write(words, f"failed {error.code}\n".encode())
+    return await Outbox.open(folder)
+
+
 def _append(transaction: Transaction, drafts: Sequence[Draft]) -> int:
     return transaction.append(*drafts)
 
@@ -68,7 +79,7 @@ def _append(transaction: Transaction, drafts: Sequence[Draft]) -> int:
 async def main(asked: argparse.Namespace) -> None:
     """Open, write, close."""
     handle = os.open(asked.words, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    outbox = await Outbox.open(asked.folder)
+    outbox = await _open(asked.folder, handle)
     try:
         await Writer(outbox, handle, asked.rows, asked.lag).run()
         if asked.stay:
