@@ -21,6 +21,7 @@ import structlog
 
 from aisops_runner.errors import StorageFailed
 from aisops_runner.outbox.ballast import Ballast
+from aisops_runner.outbox.folding import Folding
 from aisops_runner.outbox.schema import connect
 
 T = TypeVar("T")
@@ -60,7 +61,12 @@ class Database:
         self._writing = connect(str(path))
         self._reading = connect(str(path))
         self._reading.execute("PRAGMA query_only = ON")
+        # It holds the log open from its first read on. A writer opened again alone would recover the log, and with it
+        # the commit that could not be synced and was reported as refused.
+        self._reading.execute("SELECT messages FROM counters").fetchone()
         self._broken = False
+        self._log_path = path.with_name(f"{path.name}-wal")
+        self._folding = Folding()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="outbox-read")
         self._thread = threading.Thread(target=self._run, name="outbox-write", daemon=True)
         self.closed = False
@@ -136,6 +142,7 @@ class Database:
             if batch:
                 self._commit(batch)
                 self._loop.call_soon_threadsafe(_settle, batch)
+                self._fold()
 
     def _commit(self, batch: list[_Work]) -> None:
         """Commit all units together; failing that, all but the guilty; failing that, none."""
@@ -144,7 +151,7 @@ class Database:
         if self._attempt(self._apart, batch):
             return
         if self._ballast.release() and self._attempt(self._apart, batch):
-            _log.error("the disk is full; the reserve was used", file=str(self._path))
+            _log.error("the disk refused; the reserve was used", file=str(self._path))
             return
         self.failures += 1
         for work in batch:
@@ -163,6 +170,7 @@ class Database:
             self._undo(error)
             return False
         self.commits += 1
+        self._folding.committed()
         return True
 
     def _together(self, batch: list[_Work]) -> None:
@@ -182,6 +190,22 @@ class Database:
                 work.error = error
                 self._writing.execute("ROLLBACK TO unit")
             self._writing.execute("RELEASE unit")
+
+    def _fold(self) -> None:
+        """Bring the log into the file when it has grown long. A failure costs no row: the log keeps them."""
+        try:
+            if self._folding.due(self._log_bytes()):
+                _, pages, _ = self._writing.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self._folding.folded(pages)
+        except sqlite3.Error as error:
+            self._folding.failed()
+            self._undo(error)
+
+    def _log_bytes(self) -> int:
+        try:
+            return self._log_path.stat().st_size
+        except OSError:
+            return 0
 
     def _undo(self, error: Exception) -> None:
         """Roll back; after a fault of the disk, never go on with the same handle."""

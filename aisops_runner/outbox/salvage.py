@@ -1,7 +1,9 @@
-"""A damaged outbox file: set it aside, save what can be read, start a new file, and say what is gone.
+"""A damaged outbox file: save what can be read into a new file, set the old one aside, and say what is gone.
 
 Blocking; runs before the database is opened. Reading goes from both ends towards the damage, so that one bad page
-costs the rows on it and not the rest of the file.
+costs the rows on it and not the rest of the file. The new file takes the old one's place only when it is complete: a
+disk that fails or a kill meanwhile leaves everything to the next start. And a disk that only refuses, because it is
+full or answers with errors, is no damage: then the start fails, and the file stays as it is.
 """
 
 from __future__ import annotations
@@ -21,6 +23,11 @@ from aisops_runner.outbox.schema import connect, create_or_check, renew_journal_
 
 CHECKED_BYTES = 64 * 1024 * 1024
 _SIDE_FILES = ("-wal", "-shm")
+_DRAFT_SUFFIX = ".salvaged"
+_REFUSALS = frozenset({3, 5, 6, 7, 8, 10, 13, 14, 15})
+"""PERM, BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL."""
+_UNREADABLE = frozenset({266, 522})
+"""IOERR_READ and IOERR_SHORT_READ: a place of the file that cannot be read is lost, however often one tries."""
 
 _log = structlog.get_logger("aisops_runner.outbox")
 
@@ -50,26 +57,40 @@ def open_or_salvage(path: Path, stamp: str) -> Salvage | None:
         DataDirUnusable: The file was written by a newer Runner.
         OSError, sqlite3.Error: Not even a new file can be made.
     """
+    draft = path.with_name(path.name + _DRAFT_SUFFIX)
+    if draft.exists() and not path.exists():  # the last start was cut off between the two renames
+        draft.replace(path)
     reason = _defect(path)
     if reason is None:
         return None
+    _discard(draft)
     aside = path.with_name(f"{path.name}.corrupt-{stamp}")
-    for suffix in ("", *_SIDE_FILES):
+    account = _rebuild(draft, path, aside, reason)
+    for suffix in (*_SIDE_FILES, ""):
         source = path.with_name(path.name + suffix)
         if source.exists():
             source.replace(aside.with_name(aside.name + suffix))
-    account = _rebuild(path, aside, reason)
+    draft.replace(path)
     (path.parent / SUSPECT_NAME).unlink(missing_ok=True)
     _log.error("a damaged outbox was set aside", file=str(aside), reason=reason, saved=account.messages)
     return account
 
 
+def _discard(draft: Path) -> None:
+    for suffix in ("", *_SIDE_FILES):
+        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
+
+
 def _defect(path: Path) -> str | None:
-    """Why the file cannot be used; None when it can."""
+    """Why the file is damaged; None when it is sound.
+
+    Raises:
+        DataDirUnusable, sqlite3.Error: Whether it is cannot be told.
+    """
     try:
         connection = connect(str(path))
     except sqlite3.DatabaseError as error:
-        return str(error)
+        return _damage(error)
     try:
         create_or_check(connection)
         for table in ("out", "jobs", "epochs", "counters", "meta"):
@@ -83,16 +104,29 @@ def _defect(path: Path) -> str | None:
         (path.parent / SUSPECT_NAME).unlink(missing_ok=True)
         return None
     except sqlite3.DatabaseError as error:
-        return str(error)
+        return _damage(error)
     finally:
         connection.close()
 
 
-def _rebuild(path: Path, aside: Path, reason: str) -> Salvage:
-    fresh = connect(str(path))
+def _damage(error: sqlite3.DatabaseError) -> str:
+    """The error as the file's defect.
+
+    Raises:
+        sqlite3.DatabaseError: The error itself, when it speaks of the disk or of this moment and not of the content.
+    """
+    code = int(getattr(error, "sqlite_errorcode", 0))
+    if code & 0xFF in _REFUSALS and code not in _UNREADABLE:
+        raise error
+    return str(error)
+
+
+def _rebuild(draft: Path, path: Path, aside: Path, reason: str) -> Salvage:
+    """Make the new file under the name `draft`."""
+    fresh = connect(str(draft))
     try:
         create_or_check(fresh)
-        old = sqlite3.connect(str(aside), isolation_level=None)
+        old = sqlite3.connect(str(path), isolation_level=None)
         old.text_factory = lambda raw: raw.decode("utf-8", "replace")
         try:
             fresh.execute("BEGIN IMMEDIATE")

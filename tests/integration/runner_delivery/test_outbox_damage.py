@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from aisops_protocol.messages import (
     MessageClass,
     Skip,
 )
-from aisops_runner.errors import StorageFailed
-from aisops_runner.outbox import store
+from aisops_runner.errors import DataDirUnusable, StorageFailed
+from aisops_runner.outbox import salvage, store
 from aisops_runner.outbox.database import SUSPECT_NAME
 from aisops_runner.outbox.outbox import FILE_NAME, Outbox
 from tests.support.outbox_rows import bodies, drain, event
@@ -194,3 +195,110 @@ async def test_a_long_backlog_does_not_delay_a_start(tmp_path: Path):
     assert again.stats.messages == 100_000
     assert (await again.take(99_990, 256, 1_000_000))[0].seq == 99_991
     await again.close()
+
+
+def failing_connect(code: int, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have SQLite refuse with a code the next times that the start opens a file."""
+    real, left = salvage.connect, [None] * times
+
+    def connect(path: str) -> sqlite3.Connection:
+        if left:
+            left.pop()
+            error = sqlite3.OperationalError("the disk says no")
+            error.sqlite_errorcode = code
+            raise error
+        return real(path)
+
+    monkeypatch.setattr(salvage, "connect", connect)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC])
+async def test_a_disk_that_refuses_at_the_start_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+):
+    """Setting the file aside then would cost rows that are safe where they are."""
+    outbox = await Outbox.open(tmp_path)
+    await outbox.put(event(1))
+    journal_id = (await outbox.inventory()).journal_id
+    await outbox.close()
+    failing_connect(code, 1, monkeypatch)
+    with pytest.raises(DataDirUnusable, match="the disk says no"):
+        await Outbox.open(tmp_path)
+    assert not names(tmp_path, ".corrupt-")
+
+    again = await Outbox.open(tmp_path)
+    assert bodies(await drain(again)) == [event(1)]
+    assert (await again.inventory()).journal_id == journal_id
+    await again.close()
+
+
+async def damaged(directory: Path) -> None:
+    outbox = await Outbox.open(directory)
+    for number in range(40):
+        await outbox.put(*[event(number * 10 + n, size=500) for n in range(10)])
+    await outbox.close()
+    raw = bytearray((directory / FILE_NAME).read_bytes())
+    middle = len(raw) // 2 // 4096 * 4096
+    raw[middle : middle + 4096] = bytes(4096)
+    (directory / FILE_NAME).write_bytes(raw)
+
+
+async def test_a_salvage_that_the_disk_cuts_short_is_done_again_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    await damaged(tmp_path)
+    real = salvage.renew_journal_id
+
+    def full(_connection: sqlite3.Connection) -> None:
+        monkeypatch.setattr(salvage, "renew_journal_id", real)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(salvage, "renew_journal_id", full)
+    with pytest.raises(DataDirUnusable, match="full"):
+        await Outbox.open(tmp_path)
+    again = await Outbox.open(tmp_path)
+    assert again.salvaged
+    assert sum(isinstance(body, Event) and body.kind.startswith("e") for body in bodies(await drain(again))) > 300
+    await again.close()
+    assert not names(tmp_path, ".salvaged")
+
+
+async def test_a_salvage_killed_before_its_last_step_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    await damaged(tmp_path)
+    real = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name.endswith(".salvaged"):
+            monkeypatch.setattr(Path, "replace", real)
+            raise OSError(5, "the machine went down here")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(DataDirUnusable):
+        await Outbox.open(tmp_path)
+    assert not (tmp_path / FILE_NAME).exists()
+    again = await Outbox.open(tmp_path)
+    assert sum(isinstance(body, Event) and body.kind.startswith("e") for body in bodies(await drain(again))) > 300
+    await again.close()
+
+
+async def test_a_log_that_cannot_be_folded_costs_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Inside a commit, as SQLite does it by itself, that failure would make a row look refused that is stored."""
+    outbox = await Outbox.open(tmp_path)
+    monkeypatch.setattr(outbox.database._folding, "folded", raiser(sqlite3.OperationalError("disk I/O error")))
+    for number in range(1, 41):
+        await outbox.put(event(number))
+    assert outbox.database.failures == 0
+    assert bodies(await drain(outbox)) == [event(number) for number in range(1, 41)]
+    await outbox.close()
+
+
+def raiser(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+def names(directory: Path, part: str) -> list[str]:
+    return [one.name for one in directory.iterdir() if part in one.name]
