@@ -23,7 +23,10 @@ MAX_BYTES: Final = 2 * 1024 * 1024
 _HEAD_BYTES: Final = 8 * 1024
 _INPUT = re.compile(rb',[ \t]*"input"[ \t]*:[ \t]*')
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
-_ANSWER = re.compile(rb'\{"id":"([A-Za-z0-9._:-]{1,128})","status":([0-9]{3}),')
+_ANSWER = re.compile(
+    rb'[ \t]*\{[ \t]*"id"[ \t]*:[ \t]*"([A-Za-z0-9._:-]{1,128})"[ \t]*,[ \t]*"status"[ \t]*:[ \t]*([0-9]{3})[ \t]*,'
+)
+"""The order is the contract's; blanks are a matter of whatever wrote the line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,13 @@ class Beats:
         self._newest[renewal.ref.tenant_id, renewal.ref.runner_id] = renewal
         self._waiting.set()
 
+    def forget(self, ref: SessionRef) -> None:
+        """The session is over: a beat of it that waits would have its Runner connected once more."""
+        key = (ref.tenant_id, ref.runner_id)
+        waiting = self._newest.get(key)
+        if waiting is not None and waiting.ref == ref:
+            del self._newest[key]
+
     async def flush(self) -> None:
         """Write what waits now."""
         renewals, self._newest = list(self._newest.values()), {}

@@ -212,6 +212,7 @@ class Reception:
         session = self._board.sessions.remove(ref)
         if session is None:
             return
+        self.beats.forget(ref)
         log.info("session closed", tenant_id=ref.tenant_id, runner_id=ref.runner_id, reason=reason)
         await self._closings.add(ref)
 

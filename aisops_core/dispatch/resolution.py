@@ -89,6 +89,7 @@ def resolve(job: JobRecord, decision: Resolution, last: Resolution | None) -> tu
     else:
         job.finished_unix_ms = decision.at_unix_ms
         job.error_ambiguous = False
+        job.lease_id = None  # it no longer ended by a result, if it did before
     if decision.verdict is Verdict.SUCCEEDED:
         _clear_error(job)
     return tuple(notes)

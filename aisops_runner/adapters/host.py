@@ -245,12 +245,14 @@ class PluginHost:
         return observed
 
     def _begin(self, owner: str, calls: Sequence[Call], ended: Ended) -> None:
-        begun: object = None
         with self._guarded("aisops_begin", owner):
-            begun = self._caller("aisops_begin", owner)(calls=calls, ended=ended)
-        if begun is not True:
-            for call in calls:
-                self._tasks.begin(call, ended)
+            if self._caller("aisops_begin", owner)(calls=calls, ended=ended) is not True:
+                for call in calls:
+                    self._tasks.begin(call, ended)
+            return
+        # Some may have left before it failed: none of them is made a second time.
+        failed = _adapter_failed(owner)
+        asyncio.get_running_loop().call_soon(ended, [(call.job_id, failed) for call in calls])
 
     async def _invoke(self, call: Call) -> Outcome:
         owner = self._current().owner(call.capability) or ""
@@ -260,10 +262,7 @@ class PluginHost:
             if answer is None:
                 return refused("unknown_capability", f"{owner} no longer offers {call.capability}")
             outcome = await answer
-        if outcome is None:
-            error = CallError("adapter_failed", f"the adapter {owner} failed inside the Runner", ambiguous=True)
-            return Outcome(ok=False, error=error, plugin=owner)
-        return outcome
+        return outcome or _adapter_failed(owner)
 
     def _caller(self, hook: str, owner: str) -> pluggy.HookCaller:
         caller = self._invokers.get((hook, owner))
@@ -279,6 +278,11 @@ class PluginHost:
     def _guarded(self, hook: str, name: str) -> Guard:
         timing = self._timings.setdefault(f"{hook}/{name}", HookTiming())
         return Guard(hook, name, timing, self._monotonic)
+
+
+def _adapter_failed(owner: str) -> Outcome:
+    error = CallError("adapter_failed", f"the adapter {owner} failed inside the Runner", ambiguous=True)
+    return Outcome(ok=False, error=error, plugin=owner)
 
 
 def _call(implementation: pluggy.HookImpl, **arguments: object) -> Any:

@@ -16,6 +16,7 @@ CONNECT_S: Final = 2.0
 IDLE_S: Final = 4.0
 """A kept connection is not used after so long: Node ends its own after five seconds."""
 HEAD_BYTES: Final = 32 * 1024
+"""So much may come without a part of the body: headers, and what may follow the last chunk."""
 INTERIM_ANSWERS: Final = 8
 CONNECTING: Final = 32
 """Connections opened at the same time: a listener's queue is short, and what it drops comes back after a second."""
@@ -46,12 +47,17 @@ class Reply:
 
     def __init__(self) -> None:
         self.sent = False
+        self.length: int | None = None
+        self.forget_head()
+        self.connection: Connection | None = None
+        self.ended = False
+
+    def forget_head(self) -> None:
+        """An answer begins: what an interim one said is not said of it."""
         self.status = 0
         self.content_type = ""
         self.encoding = ""
-        self.length: int | None = None
-        self.connection: Connection | None = None
-        self.ended = False
+        self.length = None
 
     def headed(self) -> None:
         """The head has come.
@@ -185,7 +191,7 @@ class Connection(asyncio.Protocol):
         self._parser: Any = None
         self._reply: Reply | None = None
         self._free_at = 0.0
-        self._head = 0
+        self._beside = 0
         self._interim = 0
         self._headed = False
         self._to_the_end = False
@@ -204,7 +210,7 @@ class Connection(asyncio.Protocol):
         self._reply = reply
         reply.connection = self
         self._parser = httptools.HttpResponseParser(self)
-        self._head = self._interim = 0
+        self._beside = self._interim = 0
         self._headed = self._to_the_end = self._complete = False
         self._failure = None
         reply.sent = True
@@ -231,8 +237,7 @@ class Connection(asyncio.Protocol):
         if self._reply is None:
             self.drop()
             return
-        if not self._headed:
-            self._head += len(data)
+        self._beside += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -262,9 +267,9 @@ class Connection(asyncio.Protocol):
     # --- what the parser says -----------------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note the headers that say how the body is to be read."""
+        """Note the headers that say how the body is to be read; what comes behind the body says nothing of it."""
         reply = self._reply
-        if reply is None:
+        if reply is None or self._headed:
             return
         lower = name.lower()
         if lower == b"content-type":
@@ -280,6 +285,8 @@ class Connection(asyncio.Protocol):
         """Another answer after the first is nothing anybody asked for, unless the first was an interim one."""
         if self._complete:
             self._failure = self._failure or NotHttp("more than one answer")
+        elif self._reply is not None:
+            self._reply.forget_head()
         self._to_the_end = True
 
     def on_headers_complete(self) -> None:
@@ -299,6 +306,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, part: bytes) -> None:
         """Hand a part of the body on."""
+        self._beside = 0
         if self._reply is not None and self._failure is None:
             reply = self._reply
             self._guard(lambda: reply.body(part))
@@ -324,7 +332,7 @@ class Connection(asyncio.Protocol):
             self._fail(self._failure)
         elif self._complete:
             self._finish(keep=self._keep)
-        elif not self._headed and self._head > HEAD_BYTES:
+        elif self._beside > HEAD_BYTES:
             self._fail(NotHttp(f"more than {HEAD_BYTES} bytes of headers"))
 
     def _finish(self, *, keep: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from aisops_plugin_sdk import batch
@@ -141,10 +142,11 @@ class BatchReply(Reply):
             if len(self._buffer) > ANSWER_BYTES:
                 raise NotHttp(f"more than {ANSWER_BYTES} bytes", self.status)
             return
-        for line in batch.take_lines(self._buffer):
+        # Only what has just come is searched: an answer may come an octet at a time.
+        for line in batch.take_lines(self._buffer) if b"\n" in part else ():
             if self._skipping:
                 self._skipping = False
-            elif line:
+            elif line.strip():
                 self._take(line)
         if len(self._buffer) > LINE_BYTES and not self._skipping:
             self._too_long()
@@ -153,8 +155,11 @@ class BatchReply(Reply):
         self._tell()
 
     def done(self, failure: Exception | None) -> None:
-        """End the calls that were not answered."""
+        """End the calls that were not answered; the last line of a whole answer needs no line feed."""
         self._disarm()
+        if failure is None and self._streams and self._buffer and not self._skipping:
+            with contextlib.suppress(NotHttp):
+                self._take(bytes(self._buffer))
         for call, timeout_s, _ in self._open.values():
             self._answered.append((call, self._end_of(failure, timeout_s)))
         self._open.clear()

@@ -9,7 +9,7 @@ import pytest
 from aisops_core.dispatch.resolution import Verdict
 from aisops_core.errors import Forbidden, JobNotFound, NotUncertain
 from aisops_core.tenants.principal import Principal
-from aisops_protocol.messages import Job, JobPhase
+from aisops_protocol.messages import Job, JobPhase, ResultStatus
 from tests.support.core_store import OPERATOR, OTHER_TENANT, TENANT, Parts, ScriptedRunner, held, result
 
 
@@ -46,6 +46,18 @@ async def test_a_finding_is_kept_with_the_job_its_timeline_and_the_audit_log(
     again = await parts.dispatcher.resolve(OPERATOR, job.job_id, verdict, "once more")
     assert again.state == verdict.value
     assert len(await parts.audit.list(TENANT)) == record.seq, "a repeated decision leaves no second record"
+
+
+async def test_a_decision_is_shown_too_when_it_was_the_runner_that_did_not_know(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    await parts.submit("email.send")
+    job = await runner.job()
+    await runner.deliver(result(job, ResultStatus.UNCERTAIN))
+    await parts.dispatcher.resolve(OPERATOR, job.job_id, Verdict.SUCCEEDED, "it is in the sent folder")
+    seen = await parts.dispatcher.get(TENANT, job.job_id)
+    assert [one.note for one in (await parts.dispatcher.aftermath(seen)).resolutions] == ["it is in the sent folder"]
 
 
 async def test_a_retry_runs_the_job_once_more_under_a_new_attempt(parts: Parts, runner: ScriptedRunner) -> None:

@@ -88,6 +88,14 @@ async def test_beats_of_many_are_one_unit_and_each_renews_its_own_leases(parts: 
     assert {record.last_seen_unix_ms for record in await parts.runners.list(TENANT)} == {parts.clock.unix_ms()}
 
 
+async def test_a_beat_that_waits_while_its_session_ends_connects_nobody(parts: Parts, runner: ScriptedRunner) -> None:
+    opened = await runner.connect()
+    parts.dispatcher.heartbeat(opened.ref, Heartbeat(parts.clock.unix_ms(), free_slots=4))
+    await runner.disconnect()
+    await parts.dispatcher._reception.beats.flush()
+    assert not (await parts.runners.get(TENANT, "runner-1")).connected
+
+
 async def test_a_beat_finds_out_that_another_core_has_the_runner_now(parts: Parts) -> None:
     one, other = await enrolled(parts, 2)
     await asyncio.gather(one.connect(), other.connect())

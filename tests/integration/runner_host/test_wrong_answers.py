@@ -74,6 +74,8 @@ BAD: dict[str, Answer] = {
     "binary": raw(bytes(range(256)) * 10),
     "endless headers": endless(b"HTTP/1.1 200 OK\r\n", b"X-Y: " + b"z" * 8000 + b"\r\n"),
     "one endless header": endless(b"HTTP/1.1 200 OK\r\nX: ", b"z" * 65536),
+    "one endless header behind the body": endless(CHUNKED + b"2\r\n{}\r\n0\r\nX: ", b"z" * 65536),
+    "endless headers behind the body": endless(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X: y\r\n" * 1000),
     "ok contradicts the status": raw(http(OK, status=b"500 Oops")),
     "failure without a failing status": raw(http(b'{"ok":false,"error":"x"}')),
     "switching protocols": raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"),
@@ -151,6 +153,15 @@ async def test_the_html_error_page_of_an_original_plugin_is_a_refusal() -> None:
     assert isinstance(error, CallError)
     assert (error.code, error.ambiguous) == (BAD_ANSWER, False)
     assert "index.js" not in error.message
+
+
+async def test_what_an_interim_answer_or_a_trailer_says_is_not_said_of_the_answer() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nContent-Type: text/html\r\n\r\n"
+    async with sidecar(raw(interim + b"HTTP/1.1 200 OK\r\n" + JSON + b"\r\n" + OK)) as (client, _):
+        assert await client.invoke(_call(), 5) == b"{}"
+    chunk = b"%x\r\n%s\r\n" % (len(OK), OK)
+    async with sidecar(raw(CHUNKED + chunk + b"0\r\nContent-Type: text/html\r\n\r\n")) as (client, _):
+        assert await client.invoke(_call(), 5) == b"{}"
 
 
 async def test_a_hang_up_after_the_request_is_ambiguous() -> None:

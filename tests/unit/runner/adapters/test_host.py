@@ -1,11 +1,12 @@
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import pytest
 
 from aisops_protocol.messages import Capability
-from aisops_runner.adapters.calls import Call, CallError, Outcome
+from aisops_runner.adapters.calls import Call, CallError, Ended, Outcome
 from aisops_runner.adapters.hookspecs import hookimpl
 from aisops_runner.adapters.host import REDACTION_FAILED, PluginHost
 from aisops_runner.errors import ConfigInvalid
@@ -64,6 +65,26 @@ async def test_an_adapter_that_raises_is_ambiguous_and_does_not_end_the_host(err
     assert outcome.error is not None
     assert (outcome.error.code, outcome.error.ambiguous) == ("adapter_failed", True)
     assert host.timings()["aisops_invoke/bad"].failures == 1
+
+
+class HalfBegun(Echo):
+    """Begins the first of several calls, and fails."""
+
+    @hookimpl
+    def aisops_begin(self, calls: Sequence[Call], ended: Ended) -> bool:
+        self.calls.append(calls[0].job_id)
+        raise RuntimeError("boom")
+
+
+async def test_calls_of_an_adapter_that_fails_while_it_begins_them_are_made_once() -> None:
+    host, half, told = PluginHost(), HalfBegun("half"), asyncio.Queue[tuple[str, Outcome | None]]()
+    host.register(half, name="half")
+    calls = [replace(_call("half.echo"), job_id=job_id) for job_id in ("one", "two")]
+    host.begin(calls, lambda outcomes: [told.put_nowait(one) for one in outcomes] and None)
+    ends = dict([await told.get(), await told.get()])
+    assert half.calls == ["one"]
+    assert [outcome.error.ambiguous for outcome in ends.values() if outcome and outcome.error] == [True, True]
+    assert told.empty()
 
 
 async def test_cancellation_passes_through() -> None:
