@@ -1,6 +1,5 @@
 """A sidecar that answers a batch wrongly, or goes away within it: each call ends once, and only its own way."""
 
-import asyncio
 import time
 
 import pytest
