@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 
-import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from aisops_core.api.exchange import HSTS, SECURITY_HEADERS, problem_of, refuse, trace_id_of
 from aisops_core.api.metrics import Metrics
-from aisops_core.api.problems import as_problem, internal
-
-log = structlog.get_logger("aisops_core.api")
-
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "Server": "aisops-core",
-}
-HSTS = "max-age=31536000"
-
-
-def trace_id_of(request: web.Request) -> str:
-    """Return the caller's W3C trace id (32 hex digits), or a new random one."""
-    found = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
-    return found.group(1) if found else uuid.uuid4().hex
+from aisops_core.api.problems import Problem, as_problem, internal
 
 
 def route_of(request: web.Request) -> str:
@@ -49,13 +26,17 @@ async def _answer(request: web.Request, handler: Handler, trace_id: str) -> web.
         if error.status < 400:
             raise
         problem = as_problem(error) or internal()
-    except Exception as error:  # the last line of defence: nothing of it may reach the caller
-        problem = as_problem(error) or internal()
-        if problem.status == 503:
-            log.warning("request put off", code=problem.code, trace_id=trace_id, route=route_of(request))
-        if problem.status == 500:
-            log.exception("request failed", trace_id=trace_id, method=request.method, route=route_of(request))
-    return problem.response(trace_id)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of it may reach the caller
+        problem = problem_of(error, trace_id, request.method, route_of(request))
+    return response_of(problem, trace_id)
+
+
+def response_of(problem: Problem, trace_id: str) -> web.Response:
+    """Return aiohttp's answer for a problem."""
+    answer = refuse(problem, trace_id)
+    return web.Response(
+        status=answer.status, body=answer.body, content_type=answer.content_type, headers=answer.headers
+    )
 
 
 def build_middleware(metrics: Metrics) -> Middleware:
@@ -63,7 +44,7 @@ def build_middleware(metrics: Metrics) -> Middleware:
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
-        trace_id = trace_id_of(request)
+        trace_id = trace_id_of(request.headers.get("traceparent", ""))
         begun = time.perf_counter()
         response = await _answer(request, handler, trace_id)
         response.headers["X-Trace-Id"] = trace_id

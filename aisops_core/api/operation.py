@@ -7,6 +7,7 @@ class JobEndpoints:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -71,6 +72,10 @@ class Header:
     name: str
     pattern: str
     description: str
+
+    def matches(self, value: str) -> re.Match[str] | None:
+        """Match a value, whole."""
+        return re.fullmatch(self.pattern, value)
 
 
 @dataclass(frozen=True, slots=True)

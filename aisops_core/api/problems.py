@@ -6,7 +6,6 @@ unexpected error is shown; it is in the log under the same `trace_id`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -73,12 +72,6 @@ class Problem(Exception):
             errors=self.fields,
             trace_id=trace_id,
         )
-
-    def response(self, trace_id: str) -> web.Response:
-        """Return the answer to send."""
-        # ASCII on purpose: a text that is not Unicode can still be shown, and no reader can misjudge the charset.
-        body = json.dumps(self.document(trace_id).model_dump()).encode()
-        return web.Response(status=self.status, body=body, content_type=CONTENT_TYPE, headers=self.headers)
 
 
 STATUS: Mapping[type[errors.CoreError], int] = {

@@ -7,24 +7,22 @@ import logging
 import ssl
 import time
 import uuid
-from collections.abc import Sequence
 
 import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from aisops_core.api import health, routing
+from aisops_core.api.direct import ACCESS, HEADER_BYTES, KEEPALIVE_S, DirectConnection, DirectLane
+from aisops_core.api.exchange import SECURITY_HEADERS, Authenticate
 from aisops_core.api.health import Readiness
 from aisops_core.api.metrics import Metrics
-from aisops_core.api.middleware import SECURITY_HEADERS, build_middleware, build_signal, route_of
+from aisops_core.api.middleware import build_middleware, build_signal, response_of, route_of
 from aisops_core.api.problems import internal, not_http
 
-HEADER_BYTES = 8_190
-KEEPALIVE_S = 75.0
 STOP_S = 3.0
 BACKLOG = 512
 
-ACCESS = "aisops_core.api.access"
 log = structlog.get_logger(ACCESS)
 
 
@@ -50,8 +48,8 @@ class AccessLogger(AbstractAccessLogger):
 
 
 def build_application(
-    endpoints: Sequence[object],
-    authenticate: routing.Authenticate,
+    routes: routing.Routes,
+    authenticate: Authenticate,
     readiness: Readiness,
     metrics: Metrics,
     *,
@@ -61,7 +59,7 @@ def build_application(
     """Return the whole API as one aiohttp application."""
     app = web.Application(middlewares=[build_middleware(metrics)])
     app.on_response_prepare.append(build_signal(tls=tls))
-    routing.mount(app, endpoints, authenticate, version)
+    routing.mount(app, routes, authenticate, version)
     health.mount(app, readiness, metrics)
     return app
 
@@ -90,16 +88,23 @@ class ProblemHandler(web.RequestHandler):
         trace_id = uuid.uuid4().hex
         log.info("not http", status=status, cause=type(exc).__name__, trace_id=trace_id)
         problem = not_http() if status < 500 else internal()
-        response = problem.response(trace_id)
+        response = response_of(problem, trace_id)
         response.headers.update(SECURITY_HEADERS)
         response.force_close()
         return response
 
 
 class ApiServer:
-    """Listens for HTTP on one address."""
+    """Listens for HTTP on one address. Connections begin in the direct lane and go on in `app` when they must."""
 
-    def __init__(self, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        lane: DirectLane,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._runner = web.AppRunner(
             app,
             access_log_class=AccessLogger,
@@ -111,12 +116,17 @@ class ApiServer:
         self._host, self._requested_port, self._tls = host, port, tls
         self.port = port
         self._listener: asyncio.Server | None = None
+        self._lane = lane
 
     async def start(self) -> None:
         """Listen. Sets `port` to the real one. Raises OSError when the address cannot be had."""
         await self._runner.setup()
         self._listener = await asyncio.get_running_loop().create_server(
-            self._connection, self._host, self._requested_port, ssl=self._tls, backlog=BACKLOG
+            lambda: DirectConnection(self._lane, self._connection),
+            self._host,
+            self._requested_port,
+            ssl=self._tls,
+            backlog=BACKLOG,
         )
         self.port = int(self._listener.sockets[0].getsockname()[1])
 
@@ -133,7 +143,7 @@ class ApiServer:
         begun = time.monotonic()
         if self._listener is not None:
             self._listener.close()
-        await self._runner.cleanup()
+        await asyncio.gather(self._lane.stop(STOP_S), self._runner.cleanup())
         log.debug("http stopped", duration_s=round(time.monotonic() - begun, 3))
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import structlog
 
 from aisops_core.api.batches import BatchEndpoints
+from aisops_core.api.direct import DirectLane, Targets
 from aisops_core.api.health import Readiness
 from aisops_core.api.jobs import JobEndpoints
 from aisops_core.api.metrics import Metrics
+from aisops_core.api.routing import ROOT, routes_of
 from aisops_core.api.runners import RunnerEndpoints
 from aisops_core.api.server import ApiServer, build_application, build_tls
 from aisops_core.app.administration import Administration, administer, prepare
@@ -119,6 +121,10 @@ def _readiness(store: Store, rpc: RpcServer) -> Readiness:
     return Readiness({"store": store_answers, "rpc": rpc_listens})
 
 
+def _recogniser(tokens: TokenStore) -> Callable[[str], bool]:
+    return lambda token: tokens.recognise(token, "api") is not None
+
+
 @asynccontextmanager
 async def build(
     config: CoreConfig,
@@ -182,15 +188,16 @@ async def build(
             },
             figures.refresh,
         )
-        endpoints = (
-            jobs,
-            BatchEndpoints(dispatcher, queue_ttl_s=config.queue_ttl_s),
-            RunnerEndpoints(runners, tokens),
+        parts = (jobs, BatchEndpoints(dispatcher, queue_ttl_s=config.queue_ttl_s), RunnerEndpoints(runners, tokens))
+        routes, authenticate = routes_of(parts), _authenticator(tokens, "api")
+        app = build_application(routes, authenticate, readiness, metrics, version=version, tls=config.tls)
+        api = ApiServer(
+            app,
+            DirectLane(Targets(routes, ROOT), authenticate, _recogniser(tokens), metrics, tls=config.tls),
+            config.http.host,
+            config.http.port,
+            http_tls,
         )
-        app = build_application(
-            endpoints, _authenticator(tokens, "api"), readiness, metrics, version=version, tls=config.tls
-        )
-        api = ApiServer(app, config.http.host, config.http.port, http_tls)
         await _listen(api, config.http)
         stack.push_async_callback(api.stop)
         stack.push_async_callback(rpc.drain, DRAIN_S)

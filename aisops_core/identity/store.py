@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -82,6 +83,7 @@ class TokenStore:
         self._pepper = pepper
         self._random_bytes = random_bytes
         self._cache: dict[str, tuple[float, TokenRecord, bytes]] = {}
+        self._proven: dict[bytes, tuple[float, Principal]] = {}
         self._lookups = Gather[str, _Kept | None](self._look_up)
         self._touches = Gather[tuple[str, int], None](self._touch_together)
         self._on_revoke: Callable[[], None] | None = None
@@ -127,6 +129,9 @@ class TokenStore:
             Unauthenticated: Malformed, unknown, of another kind, expired or revoked; which one is not told.
             StorageUnavailable: The database could not serve.
         """
+        known = self.recognise(text, kind)
+        if known is not None:
+            return known
         token = parse(text)
         found = await self._find(token.token_id)
         now_ms = self._clock.unix_ms()
@@ -135,9 +140,34 @@ class TokenStore:
             raise Unauthenticated
         record = found[0]
         await self._touch(record, now_ms)
-        return Principal(
+        principal = Principal(
             kind, record.tenant_id, record.subject_id, record.role, record.token_id, record.expires_unix_ms
         )
+        self._remember(text, principal, record)
+        return principal
+
+    def recognise(self, text: str, kind: PrincipalKind) -> Principal | None:
+        """Who holds this token, if that was proven from a row read at most `CACHE_S` ago; None: ask `authenticate`."""
+        found = self._proven.get(self._fingerprint(text))
+        if found is None:
+            return None
+        read_at, principal = found
+        fresh = self._clock.monotonic() - read_at < CACHE_S
+        expires = principal.expires_unix_ms
+        expired = expires is not None and expires <= self._clock.unix_ms()
+        return principal if fresh and not expired and principal.kind == kind else None
+
+    def _remember(self, text: str, principal: Principal, record: TokenRecord) -> None:
+        """Keep what was proven for as long as the row it was proven from, and no longer."""
+        cached = self._cache.get(principal.token_id)
+        if cached is not None and cached[1] is record:
+            if len(self._proven) >= CACHE_LIMIT:
+                self._proven.clear()
+            self._proven[self._fingerprint(text)] = (cached[0], principal)
+
+    def _fingerprint(self, text: str) -> bytes:
+        """What a token is remembered by: not the secret itself, and nothing a caller could aim at."""
+        return hmac.digest(self._pepper, text.encode(errors="replace"), "sha256")
 
     async def revoke(self, tenant_id: str, token_id: str, *, actor: str = "cli") -> None:
         """End a token at once. Repeating it changes nothing.
@@ -161,6 +191,7 @@ class TokenStore:
 
         await self._store.write(unit)
         self._cache.pop(token_id, None)
+        self._proven.clear()
         if self._on_revoke is not None:
             self._on_revoke()
 
