@@ -176,18 +176,7 @@ async def build(
 
         jobs = JobEndpoints(dispatcher, queue_ttl_s=config.queue_ttl_s)
         readiness = _readiness(store, rpc)
-        figures = JobFigures(store, clock)
-        metrics = Metrics(
-            version,
-            {
-                **figures.figures,
-                **clearer.figures,
-                "runner_streams": lambda: len(servicer.streams),
-                "runner_streams_begun_total": lambda: servicer.streams_total,
-                "runner_streams_refused_total": lambda: servicer.refused_total,
-            },
-            figures.refresh,
-        )
+        metrics = _metrics(version, JobFigures(store, clock), clearer, servicer)
         parts = (jobs, BatchEndpoints(dispatcher, queue_ttl_s=config.queue_ttl_s), RunnerEndpoints(runners, tokens))
         routes, authenticate = routes_of(parts), _authenticator(tokens, "api")
         app = build_application(routes, authenticate, readiness, metrics, version=version, tls=config.tls)
@@ -208,6 +197,20 @@ async def build(
         log.info("core started", http=core.http_url, grpc=core.grpc_address, version=version)
         yield core
         log.info("core stopping")
+
+
+def _metrics(version: str, figures: JobFigures, clearer: Clearer, servicer: Servicer) -> Metrics:
+    return Metrics(
+        version,
+        {
+            **figures.figures,
+            **clearer.figures,
+            "runner_streams": lambda: len(servicer.streams),
+            "runner_streams_begun_total": lambda: servicer.streams_total,
+            "runner_streams_refused_total": lambda: servicer.refused_total,
+        },
+        figures.refresh,
+    )
 
 
 def _retention(config: CoreConfig) -> RetentionTerms:
