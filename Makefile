@@ -7,7 +7,7 @@ FAULTS ?=
 CHAOS ?=
 CHAOS_SEED ?=
 
-.PHONY: help setup demo test unit check lint types layers proto proto-check wheels chaos bench lock clean
+.PHONY: help setup demo test unit check lint types layers proto proto-check states states-check wheels chaos bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -24,7 +24,7 @@ test: setup ## every test
 unit: setup ## the tests that need no socket, process or file
 	@$(RUN) -m pytest -q -n 2 tests/unit
 
-check: setup lint types layers proto-check ## everything that is not a test
+check: setup lint types layers proto-check states-check ## everything that is not a test
 
 lint: setup ## ruff
 	@$(BIN)/ruff check .
@@ -38,6 +38,12 @@ layers: setup ## import-linter: the arrows point one way
 
 proto: setup ## regenerate the code and diagrams made from the wire contract
 	@$(RUN) scripts/generate_protocol.py
+
+states: setup ## redraw the state diagrams of docs/delivery.md from the transition tables
+	@$(RUN) scripts/draw_states.py
+
+states-check: setup ## the diagrams of docs/delivery.md are fresh
+	@$(RUN) scripts/draw_states.py --check
 
 proto-check: setup ## buf lint, buf breaking, generated code is fresh
 	@cd proto && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against baseline/v1.binpb

@@ -93,7 +93,7 @@ class Executions:
             execution.stop = StopReason.CANCEL
         started = execution.stop is None and self._may_start() and not self._ready and not self._is_cold(job)
         if started:
-            self._enter_slot(execution)
+            self._enter_slot(execution, Stage.STARTING)
         if job.start_by_ms:
             execution.start_by = now + job.start_by_ms / 1000
         return [Accept(job, started=started)]
@@ -298,10 +298,10 @@ class Executions:
         return commands
 
     def _begin(self, execution: Execution) -> Command:
-        self._enter_slot(execution)
         if self._is_cold(execution.job):
-            execution.stage = Stage.WARMING
+            self._enter_slot(execution, Stage.WARMING)
             return Warm(execution.job.job_id, execution.job.capability)
+        self._enter_slot(execution, Stage.STARTING)
         return Start(execution.job.job_id, execution.calls)
 
     def _is_cold(self, job: Job) -> bool:
@@ -359,8 +359,8 @@ class Executions:
         if limit is not None:
             self._timers.set(execution, limit)
 
-    def _enter_slot(self, execution: Execution) -> None:
-        execution.stage = Stage.STARTING
+    def _enter_slot(self, execution: Execution, stage: Stage) -> None:
+        execution.stage = stage
         self._busy += 1
 
     def _leave_slot(self, execution: Execution, stage: Stage) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Final
 
 from aisops_protocol.messages import Job, JobPhase
@@ -22,6 +24,43 @@ class Stage(Enum):
     PAUSED = "paused"
     FINISHING = "finishing"
 
+
+FOLLOWS: Final[Mapping[Stage, Mapping[Stage, str]]] = MappingProxyType(
+    {
+        Stage.UNCONFIRMED: {
+            Stage.WAITING: "Core knows it as ours",
+            Stage.FINISHING: "cancelled, or was started when the Runner died",
+        },
+        Stage.STORING: {
+            Stage.WAITING: "stored, no slot is free",
+            Stage.STARTING: "a slot is free",
+            Stage.FINISHING: "cancelled, or done before",
+        },
+        Stage.WAITING: {
+            Stage.STARTING: "a slot is free",
+            Stage.WARMING: "a slot is free, the sidecar is not ready",
+            Stage.FINISHING: "cancelled, or out of time",
+        },
+        Stage.WARMING: {
+            Stage.STARTING: "the sidecar is ready",
+            Stage.FINISHING: "cancelled, or out of time",
+        },
+        Stage.STARTING: {
+            Stage.RUNNING: "STARTED is on the disk",
+            Stage.FINISHING: "cancelled",
+        },
+        Stage.RUNNING: {
+            Stage.PAUSED: "to be called again",
+            Stage.FINISHING: "the call ended",
+        },
+        Stage.PAUSED: {
+            Stage.WAITING: "the pause is over",
+            Stage.FINISHING: "cancelled",
+        },
+        Stage.FINISHING: {},
+    }
+)
+"""What may follow what, and why. After FINISHING the result is on the disk and the job leaves memory."""
 
 IN_SLOT: Final = frozenset({Stage.WARMING, Stage.STARTING, Stage.RUNNING})
 """Stages that take one of the Runner's slots."""

@@ -14,12 +14,23 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from aisops_protocol.messages import EffectClass, Job, JobCancel, JobPhase
 from aisops_runner.adapters.calls import CallError, Outcome
+from aisops_runner.jobs import execution
 from aisops_runner.jobs.commands import Accept, Adopt, Finish, Invoke, Start, StepBack, Stop, Warm
 from aisops_runner.jobs.execution import Executions
-from aisops_runner.jobs.stages import Held
+from aisops_runner.jobs.stages import FOLLOWS, Execution, Held
 
 JOBS = 4
 OFFERED = frozenset({"x.do"})
+
+
+class Watched(Execution):
+    """A job whose every change of stage is looked up in the table."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        before = getattr(self, "stage", None)
+        if name == "stage" and before is not None and before is not value:
+            assert value in FOLLOWS[before], f"{before} to {value} is not in the table"
+        super().__setattr__(name, value)
 
 
 class World(RuleBasedStateMachine):
@@ -34,6 +45,7 @@ class World(RuleBasedStateMachine):
         self.boot()
 
     def boot(self) -> None:
+        execution.Execution = Watched  # type: ignore[misc]
         self.machine = Executions(2, draw=lambda: 0.5, ready=lambda _: self.warm)
         self.pending: list[object] = []
         self.calls: dict[str, Job] = {}
@@ -171,6 +183,7 @@ class World(RuleBasedStateMachine):
                 self.take(self.machine.ended(name, Outcome(ok=True), self.now))
             self.time_passes(1.0)
         assert self.machine.unfinished() == ()
+        execution.Execution = Execution  # type: ignore[misc]
         assert set(self.results) == set(self.journal), "an accepted job has no result"
         self.no_effect_twice_for_at_most_once()
         self.one_result_each()
