@@ -24,7 +24,8 @@ async def status_document(
         "version": profile.version,
         "pid": os.getpid(),
         "core": core,
-        "outbox": asdict(outbox.stats) | {"last_seq": outbox.last_seq, "acked_seq": outbox.acked_seq},
+        "outbox": asdict(outbox.stats)
+        | {"last_seq": outbox.last_seq, "acked_seq": outbox.acked_seq, "failing": outbox.database.failing},
         "jobs": executor.status(),
         "plugins": [asdict(one) for one in fleet.status()],
     }

@@ -8,6 +8,7 @@ must have no effect but on the connection they are given.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
@@ -21,7 +22,7 @@ import structlog
 
 from aisops_runner.errors import StorageFailed
 from aisops_runner.outbox.ballast import Ballast
-from aisops_runner.outbox.folding import Folding
+from aisops_runner.outbox.folding import Folding, pages_for
 from aisops_runner.outbox.schema import connect
 
 T = TypeVar("T")
@@ -66,12 +67,14 @@ class Database:
         self._reading.execute("SELECT messages FROM counters").fetchone()
         self._broken = False
         self._log_path = path.with_name(f"{path.name}-wal")
-        self._folding = Folding()
+        self._folding = Folding(pages_for(_size_of_disk(path)))
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="outbox-read")
         self._thread = threading.Thread(target=self._run, name="outbox-write", daemon=True)
         self.closed = False
         self.commits = 0
         self.failures = 0
+        self.failing = False
+        """True from a commit that the disk refused until the next one that it took."""
         self._thread.start()
 
     def write(self, unit: Unit[T]) -> asyncio.Future[T]:
@@ -142,7 +145,7 @@ class Database:
             if batch:
                 self._commit(batch)
                 self._loop.call_soon_threadsafe(_settle, batch)
-                self._fold()
+                self._fold_when_long()
 
     def _commit(self, batch: list[_Work]) -> None:
         """Commit all units together; failing that, all but the guilty; failing that, none."""
@@ -150,10 +153,13 @@ class Database:
             return
         if self._attempt(self._apart, batch):
             return
+        if self._fold() and self._attempt(self._apart, batch):  # the log can start again from its beginning
+            return
         if self._ballast.release() and self._attempt(self._apart, batch):
             _log.error("the disk refused; the reserve was used", file=str(self._path))
             return
         self.failures += 1
+        self.failing = True
         for work in batch:
             work.error = work.error or StorageFailed(
                 "the disk refused to store; nothing was lost that was acknowledged"
@@ -170,6 +176,7 @@ class Database:
             self._undo(error)
             return False
         self.commits += 1
+        self.failing = False
         self._folding.committed()
         return True
 
@@ -191,21 +198,24 @@ class Database:
                 self._writing.execute("ROLLBACK TO unit")
             self._writing.execute("RELEASE unit")
 
-    def _fold(self) -> None:
-        """Bring the log into the file when it has grown long. A failure costs no row: the log keeps them."""
+    def _fold_when_long(self) -> None:
         try:
-            if self._folding.due(self._log_bytes()):
-                _, pages, _ = self._writing.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                self._folding.folded(pages)
+            log_bytes = self._log_path.stat().st_size
+        except OSError:
+            log_bytes = 0
+        if self._folding.due(log_bytes):
+            self._fold()
+
+    def _fold(self) -> bool:
+        """Bring the log into the file; True when that worked. A failure costs no row: the log keeps them."""
+        try:
+            _, pages, _ = self._writing.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._folding.folded(pages)
         except sqlite3.Error as error:
             self._folding.failed()
             self._undo(error)
-
-    def _log_bytes(self) -> int:
-        try:
-            return self._log_path.stat().st_size
-        except OSError:
-            return 0
+            return False
+        return True
 
     def _undo(self, error: Exception) -> None:
         """Roll back; after a fault of the disk, never go on with the same handle."""
@@ -233,6 +243,11 @@ class Database:
                 (self._path.parent / SUSPECT_NAME).touch(mode=0o600)
             except OSError as failed:
                 _log.error("the damage could not be marked", error=str(failed))
+
+
+def _size_of_disk(path: Path) -> int:
+    disk = os.statvfs(path.parent)
+    return disk.f_blocks * disk.f_frsize
 
 
 def _settle(batch: list[_Work]) -> None:

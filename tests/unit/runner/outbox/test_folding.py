@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aisops_runner.outbox.folding import FIRST_COMMITS, FOLD_PAGES, LONGEST_BYTES, MOST_COMMITS, Folding
+from aisops_runner.outbox.folding import FIRST_COMMITS, FOLD_PAGES, LONGEST_BYTES, MOST_COMMITS, Folding, pages_for
 
 
 def commits_until_due(folding: Folding, log_bytes: int = 0) -> int:
@@ -22,6 +22,15 @@ def test_it_learns_how_many_commits_make_a_log_long(pages_a_commit: int):
     folding.folded(FIRST_COMMITS * pages_a_commit)
     count = commits_until_due(folding)
     assert count == min(MOST_COMMITS, max(1, round(FOLD_PAGES / pages_a_commit)))
+
+
+@pytest.mark.parametrize(("disk_bytes", "pages"), [(0, 16), (4 * 2**20, 32), (64 * 2**20, 512), (2**40, FOLD_PAGES)])
+def test_a_small_disk_gets_a_short_log(disk_bytes: int, pages: int):
+    assert pages_for(disk_bytes) == pages
+    folding = Folding(pages)
+    commits_until_due(folding)
+    folding.folded(FIRST_COMMITS * 2)
+    assert commits_until_due(folding) == pages // 2
 
 
 def test_commits_that_grow_are_noticed_by_the_size_of_the_log():
