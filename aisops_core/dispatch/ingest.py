@@ -33,6 +33,7 @@ from aisops_protocol.messages import (
     ResultChunk,
     RunnerEnvelope,
 )
+from aisops_protocol.resume import Share
 
 _LOG_NAMES: Final = ("tenant_id", "job_id", "runner_id", "time_unix_ms", "level", "text", "source")
 _INSERT_LOG: Final = HotStatement(insert(job_logs), _LOG_NAMES)
@@ -79,8 +80,19 @@ def ingest(
     *,
     upto_seq: int,
     now_ms: int,
+    backlog: Sequence[Share] = (),
 ) -> Ingested:
     """Apply a batch and move the watermark to `upto_seq`.
+
+    Args:
+        connection: Inside the transaction.
+        ref: Whose messages these are.
+        queue_epoch: The opening of the Runner's outbox that the session is about.
+        envelopes: In order.
+        upto_seq: The last number among them.
+        now_ms: Wall clock, ms.
+        backlog: Earlier openings with rows to come: they are credited with theirs, so that a Runner set back to one of
+            them is not asked for these again.
 
     Raises:
         Fenced: A newer session has taken over, or the session was opened for another queue epoch.
@@ -95,6 +107,11 @@ def ingest(
     batch.apply([envelope.body for envelope in envelopes if envelope.seq > known])
     if upto_seq > known:
         _ADVANCE.many(connection, [(upto_seq, *lane)])
+    for one in backlog:
+        share, earlier = min(upto_seq, one.last), (ref.tenant_id, ref.runner_id, one.epoch)
+        mark = _WATERMARK.first(connection, *earlier)
+        if mark is not None and share > mark[0]:
+            _ADVANCE.many(connection, [(share, *earlier)])
     return batch.outcome
 
 

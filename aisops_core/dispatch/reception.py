@@ -30,6 +30,7 @@ from aisops_core.tenants.principal import Principal
 from aisops_protocol.errors import Refusal
 from aisops_protocol.limits import PROTOCOL_MAX, PROTOCOL_MIN, TOKEN_BYTES
 from aisops_protocol.messages import Ack, EffectClass, Heartbeat, Hello, JobCancel, RunnerEnvelope, Welcome
+from aisops_protocol.resume import unfinished
 
 DUPLICATE_RETRY_MS: Final = 60_000
 log = structlog.get_logger(__name__)
@@ -124,6 +125,7 @@ class Reception:
             heard=now,
             leases={lease_id: job_id for lease_id, (job_id, _) in opened.leases.items()},
             unaccepted={lease_id: now for lease_id, (_, accepted) in opened.leases.items() if not accepted},
+            backlog=unfinished(hello, opened.lane.seq),
         )
         replaced = self._board.sessions.install(session)
         if replaced is not None:
@@ -163,11 +165,16 @@ class Reception:
             Fenced: A newer session has taken over; nothing was stored.
             StorageUnavailable: The database could not serve; nothing may be acknowledged.
         """
-        self._hear(ref)
+        live = self._hear(ref)
+        backlog = live.backlog if live is not None else ()
         now_ms = self._clock.unix_ms()
         outcome = await self._store.write(
-            lambda connection: ingest(connection, ref, queue_epoch, envelopes, upto_seq=upto_seq, now_ms=now_ms)
+            lambda connection: ingest(
+                connection, ref, queue_epoch, envelopes, upto_seq=upto_seq, now_ms=now_ms, backlog=backlog
+            )
         )
+        if live is not None and backlog:
+            live.backlog = tuple(one for one in backlog if one.last > upto_seq)
         self._board.ended(outcome.ended)
         if outcome.requeued:
             self._board.queued(outcome.requeued)

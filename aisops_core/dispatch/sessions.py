@@ -14,6 +14,7 @@ from aisops_core.dispatch.matching import Demand, Offer, refusal
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.records import SessionRef
 from aisops_protocol.messages import EffectClass, Heartbeat, Ping
+from aisops_protocol.resume import Share
 
 LIVE_S: Final = 30.0
 """Heard of within this time, a session counts as live."""
@@ -28,7 +29,8 @@ class LiveSession:
     """One open session. Times are monotonic seconds.
 
     `leases` maps each lease to its job. `unaccepted` holds, oldest first, those sent without JobAccept yet and when.
-    `reserved` counts slots that the Runner says are taken by something Core does not know of.
+    `reserved` counts slots that the Runner says are taken by something Core does not know of. `backlog` are the earlier
+    openings of its outbox that still have rows to come.
     """
 
     ref: SessionRef
@@ -42,6 +44,7 @@ class LiveSession:
     leases: dict[bytes, str] = field(default_factory=dict)
     unaccepted: dict[bytes, float] = field(default_factory=dict)
     reserved: int = 0
+    backlog: tuple[Share, ...] = ()
     draining: bool = False
     answer: asyncio.Event = field(default_factory=asyncio.Event)
 

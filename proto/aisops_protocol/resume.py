@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from aisops_protocol.messages import EpochStart, Hello
 
-__all__ = ["Resume", "forgotten", "resume", "watermarks"]
+__all__ = ["Resume", "Share", "forgotten", "resume", "unfinished", "watermarks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,14 @@ class Resume:
 
     seq: int
     gap: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The rows of an earlier epoch end with number `last`."""
+
+    epoch: bytes
+    last: int
 
 
 def resume(hello: Hello, known: Mapping[bytes, int]) -> Resume:
@@ -73,3 +81,14 @@ def watermarks(hello: Hello, seq: int) -> dict[bytes, int]:
         shares[epoch.epoch] = min(seq, end)
         end = min(end, epoch.start_seq - 1)
     return shares
+
+
+def unfinished(hello: Hello, seq: int) -> tuple[Share, ...]:
+    """Earlier epochs that have rows after `seq`: each commit of this session raises what Core has of them, too."""
+    found = []
+    end = hello.epoch_start_seq - 1
+    for epoch in reversed(hello.previous_epochs):
+        if end > seq:
+            found.append(Share(epoch.epoch, end))
+        end = min(end, epoch.start_seq - 1)
+    return tuple(found)

@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from aisops_protocol.messages import EpochStart, HeldJob, JobPhase, Verdict
+from aisops_protocol.messages import EpochStart, HeldJob, JobPhase, LogEvent, LogLevel, Verdict
 from tests.support.core_store import Parts, ScriptedRunner
 
 
@@ -75,3 +75,18 @@ async def test_a_copy_that_calls_a_job_untouched_is_not_believed(
     opened = await runner.connect(held, previous_epochs=(EpochStart(first, 1),))
     assert [one.verdict for one in opened.welcome.job_verdicts] == [verdict]
     await parts.reaches(job.job_id, state)
+
+
+async def test_rows_of_an_earlier_opening_that_were_stored_are_not_asked_for_again_after_a_set_back(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    """Four rows of the first opening; two of them are stored in the second; then the disk is set back to the first."""
+    first = runner.queue_epoch
+    await runner.connect(next_seq=5)
+    second = (EpochStart(first, 1),)
+    runner.queue_epoch = secrets.token_bytes(16)
+    await runner.connect(previous_epochs=second, epoch_start_seq=5, next_seq=5)
+    await runner.deliver(*(LogEvent(LogLevel.INFO, f"line {number}", 1) for number in (1, 2)))
+    runner.queue_epoch = secrets.token_bytes(16)
+    opened = await runner.connect(previous_epochs=second, epoch_start_seq=5, next_seq=5)
+    assert opened.welcome.ack_watermark.seq == 2

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aisops_protocol import messages as m
-from aisops_protocol.resume import Resume, forgotten, resume, watermarks
+from aisops_protocol.resume import Resume, Share, forgotten, resume, unfinished, watermarks
 from tests.unit.protocol.spec import message
 
 A, B, C, D = (bytes([n]) * 16 for n in range(1, 5))
@@ -59,6 +59,16 @@ def test_a_commit_is_credited_to_every_epoch_up_to_where_the_next_one_began() ->
     assert watermarks(greeting, 3) == {A: 3, B: 3, D: 3}
     assert watermarks(greeting, 6) == {A: 4, B: 6, D: 6}
     assert watermarks(greeting, 15) == {A: 4, B: 8, D: 15}
+
+
+def test_earlier_epochs_with_rows_still_to_come_are_the_ones_whose_share_a_commit_changes() -> None:
+    greeting = hello(9, 12, 1, (A, 1), (B, 5))
+    assert unfinished(greeting, 0) == (Share(B, 8), Share(A, 4))
+    assert unfinished(greeting, 4) == (Share(B, 8),)
+    assert unfinished(greeting, 8) == ()
+    for seq in range(12):
+        told = {one.epoch: min(seq, one.last) for one in unfinished(greeting, 0)}
+        assert {**told, D: seq} == watermarks(greeting, seq)
 
 
 def test_rows_credited_to_an_earlier_epoch_are_not_sent_again_after_a_rollback_to_it() -> None:

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aisops_protocol.errors import LocalProtocolError
-from tests.unit.protocol.world import MUTANTS, OPERATIONS, World, run, schedule
+from tests.unit.protocol.mutants import MUTANTS
+from tests.unit.protocol.world import OPERATIONS, World, run, schedule
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

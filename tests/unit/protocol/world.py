@@ -1,8 +1,8 @@
 """A Runner's outbox, Core's tables and a bad link between two real sessions: a world to break.
 
 `run` plays a schedule of faults, lets the world settle, and says which promises were broken. The sessions, the codec
-and the resume rules are the product's; the outbox and the tables are the smallest honest models. The subclasses at the
-end are broken on purpose: a check that does not catch them checks nothing.
+and the resume rules are the product's; the outbox and the tables are the smallest honest models. `mutants` has worlds
+that are broken on purpose.
 """
 
 from __future__ import annotations
@@ -193,14 +193,18 @@ class World:
         for row in self.outbox.rows:
             if row.last <= runner.cursor or not runner.window(self.now):
                 continue
-            body: m.RunnerBody = m.LogEvent(m.LogLevel.INFO, row.text or "", 0)
-            if row.text is None:
-                body = m.Skip(row.first, row.last, m.MessageClass.DROPPABLE, row.last - row.first + 1)
-            sealed = b"" if row.text is None else codec.encode_runner_body(body)
-            runner.send_durable([m.RunnerEnvelope(body, row.last, sealed=sealed)], self.now)
+            runner.send_durable([self.envelope(row)], self.now)
             if self.rng.random() < 0.5:
                 self.flush()
         self.flush()
+
+    def envelope(self, row: Row) -> m.RunnerEnvelope:
+        if row.text is None:
+            return m.RunnerEnvelope(
+                m.Skip(row.first, row.last, m.MessageClass.DROPPABLE, row.last - row.first + 1), row.last
+            )
+        body = m.LogEvent(m.LogLevel.INFO, row.text, 0)
+        return m.RunnerEnvelope(body, row.last, sealed=codec.encode_runner_body(body))
 
     def beat(self) -> None:
         if self.runner is not None and self.runner.heartbeat_due(self.now):
@@ -218,10 +222,17 @@ class World:
         for event in events:
             if isinstance(event, Welcomed):
                 self.outbox.delete(event.welcome.ack_watermark.seq)
+                self.welcomed(event.welcome)
             elif isinstance(event, Acked):
                 self.outbox.delete(event.seq)
             elif isinstance(event, JobReceived):
-                self.jobs_seen.append(event.job.job_id)
+                self.job_arrived(event.job)
+
+    def welcomed(self, welcome: m.Welcome) -> None:
+        """For worlds in which more than messages is at stake."""
+
+    def job_arrived(self, job: m.Job) -> None:
+        self.jobs_seen.append(job.job_id)
 
     # --- Core ---------------------------------------------------------------------------------------------------------
 
@@ -334,62 +345,3 @@ def run(kind: type[World], seed: int, operations: Iterable[str]) -> list[str]:
 
 def schedule(seed: int, length: int) -> list[str]:
     return random.Random(seed).choices(OPERATIONS, k=length)
-
-
-# --- broken on purpose ------------------------------------------------------------------------------------------------
-
-
-class AcksBeforeCommit(World):
-    """Core acknowledges what it has only received."""
-
-    def take(self, event: Delivered) -> None:
-        super().take(event)
-        assert self.core is not None
-        self.core.committed(event.upto_seq)
-
-
-class HasNoEpochs(World):
-    """One watermark for the Runner, whatever its queue file went through."""
-
-    def resume_at(self, hello: m.Hello) -> int:
-        seq = max(self.marks.values(), default=0)
-        return min(max(seq, hello.oldest_unacked_seq - 1), hello.next_seq - 1)
-
-
-class MarksOnlyTheCurrentEpoch(World):
-    """Core does not credit earlier epochs with the rows it got of them."""
-
-    def mark(self, seq: int) -> None:
-        assert self.core is not None
-        assert self.core.hello is not None
-        self.marks[self.core.hello.queue_epoch] = seq
-
-
-class ForgetsTheWatermark(World):
-    """Rows and watermark in two transactions, and the second one may not happen."""
-
-    def mark(self, seq: int) -> None:
-        if self.rng.random() < 0.8:
-            super().mark(seq)
-
-
-class DeletesWhenSent(World):
-    """The Runner takes sending for delivery."""
-
-    def flush(self) -> None:
-        super().flush()
-        if self.runner is not None and self.runner.cursor:
-            self.outbox.delete(self.runner.cursor)
-
-    def resume_at(self, hello: m.Hello) -> int:
-        return resume(hello, self.marks).seq
-
-
-class ReusesNumbers(World):
-    """A restarted outbox numbers from its own rows again, without a new epoch (the file was rolled back)."""
-
-    def restart(self) -> None:
-        self.cut()
-
-
-MUTANTS = (AcksBeforeCommit, HasNoEpochs, MarksOnlyTheCurrentEpoch, ForgetsTheWatermark, DeletesWhenSent, ReusesNumbers)
