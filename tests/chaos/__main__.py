@@ -14,7 +14,8 @@ from pathlib import Path
 from tests.chaos import report
 from tests.chaos.fault import Fault
 from tests.chaos.registry import UnknownFault, all_faults, chosen
-from tests.chaos.report import Row, Verdict
+from tests.chaos.report import Row
+from tests.chaos.self_test import self_test
 from tests.chaos.suite import Suite
 
 
@@ -27,6 +28,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--faults", default="", metavar="F1,F4", help="only these")
     parser.add_argument("--full", action="store_true", help="the full form; hours")
     parser.add_argument("--seed", type=int, help="replay a run's chance (default: drawn, and printed)")
+    parser.add_argument("--self-test", action="store_true", help="only prove that the suite can fail")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--save", type=Path, metavar="FILE", help="also write the JSON there")
     parser.add_argument("--list", action="store_true", help="show the faults and run nothing")
@@ -42,13 +44,17 @@ def _list(faults: Sequence[Fault]) -> str:
     return "\n".join(lines)
 
 
-async def _run(faults: Sequence[Fault], home: Path, seed: int, *, full: bool) -> list[Row]:
+async def _run(
+    faults: Sequence[Fault], home: Path, seed: int, *, full: bool, prove: bool
+) -> tuple[list[Row], list[Row]]:
+    """The rows of the faults, and those of the self-test when it is wanted."""
     began = time.monotonic()
 
     def say(fault_id: str, text: str) -> None:
         print(f"{time.monotonic() - began:6.0f} s  {fault_id:4} {text}", file=sys.stderr, flush=True)
 
-    return await Suite(home, seed=seed, full=full, say=say).run(faults)
+    rows = await Suite(home, seed=seed, full=full, say=say).run(faults)
+    return rows, await self_test(home, seed=seed, say=say) if prove else []
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -64,17 +70,21 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     seed = time.time_ns() % 1_000_000 if arguments.seed is None else arguments.seed
     form = "full" if arguments.full else "short"
+    if arguments.self_test:
+        faults = ()
+    prove = arguments.self_test or not arguments.faults
     print(f"seed {seed}, {form} form, {len(faults)} of {len(all_faults())} faults", file=sys.stderr)
     home = Path(tempfile.mkdtemp(prefix="aisops-chaos-"))
     began = time.monotonic()
-    rows = asyncio.run(_run(faults, home, seed, full=arguments.full))
-    text = report.document(rows, seed=seed, form=form, seconds=time.monotonic() - began)
+    rows, proof = asyncio.run(_run(faults, home, seed, full=arguments.full, prove=prove))
+    text = report.document(rows, proof, seed=seed, form=form, seconds=time.monotonic() - began)
     if arguments.save is not None:
         arguments.save.write_text(text + "\n")
-    print(text if arguments.json else f"\n{report.table(rows)}")
-    if all(row.verdict is not Verdict.FAILED for row in rows):
+    print(text if arguments.json else report.tables(rows, proof))
+    code = report.exit_code([*rows, *proof])
+    if code == 0:
         shutil.rmtree(home)
-    return report.exit_code(rows)
+    return code
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ One stage stays up between the faults that share it (`Ground.shared`); the other
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from demo.messages import plugin_environment
 from demo.program import StageError
-from demo.stage import Stage
+from demo.stage import ROOT, Stage
 from tests.chaos.witness import install_witness
 
 PACE_S = 0.03
@@ -30,10 +30,12 @@ def build(
     core_options: tuple[str, ...] = (),
     core_lines: tuple[str, ...] = (),
     runner_lines: tuple[str, ...] = (),
+    search: Sequence[Path] = (),
 ) -> Stage:
     """A stage under `home` whose Runner also finds the witness plugin; nothing is started.
 
-    `core_lines` and `runner_lines` are further lines of the two programs' TOML files.
+    `core_lines` and `runner_lines` are further lines of the two programs' TOML files; `search` comes first on their
+    Python path.
     """
     plugins = home / "plugins"
     install_witness(plugins)
@@ -41,15 +43,19 @@ def build(
         file = home / "core.toml"
         file.write_text("\n".join(core_lines) + "\n")
         core_options = (*core_options, "--config", str(file))
-    search = ":".join(filter(None, (str(plugins), (runner_environment or {}).get("PYTHONPATH", ""))))
     stage = Stage(
         home,
         core_options=core_options,
         runner_lines=runner_lines,
-        runner_environment={**(runner_environment or {}), "PYTHONPATH": search},
+        runner_environment={**(runner_environment or {}), "PYTHONPATH": _path(search, runner_environment, plugins)},
     )
-    stage.core.env = {**stage.core.env, **(core_environment or {})}
+    core_path = _path(search, core_environment, ROOT)
+    stage.core.env = {**stage.core.env, **(core_environment or {}), "PYTHONPATH": core_path}
     return stage
+
+
+def _path(search: Sequence[Path], environment: Mapping[str, str] | None, last: Path) -> str:
+    return ":".join(filter(None, (*map(str, search), (environment or {}).get("PYTHONPATH", ""), str(last))))
 
 
 def start(stage: Stage, prepare: Prepare | None = None) -> None:
@@ -72,6 +78,7 @@ async def started(
     core_options: tuple[str, ...] = (),
     core_lines: tuple[str, ...] = (),
     runner_lines: tuple[str, ...] = (),
+    search: Sequence[Path] = (),
     prepare: Prepare | None = None,
 ) -> AsyncIterator[Stage]:
     """A stage of one's own, started, and stopped at the end."""
@@ -83,6 +90,7 @@ async def started(
         core_options=core_options,
         core_lines=core_lines,
         runner_lines=runner_lines,
+        search=search,
     )
     try:
         await asyncio.to_thread(start, stage, prepare)
@@ -108,8 +116,9 @@ async def another_runner(stage: Stage, name: str) -> AsyncIterator[Stage]:
 class Ground:
     """Keeps the shared stage up from the first fault that wants it to the last, and starts anew what a fault broke."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, search: Sequence[Path] = ()) -> None:
         self._home = home
+        self.search = search
         self._stage: Stage | None = None
         self._made = 0
 
@@ -128,7 +137,7 @@ class Ground:
             await self.close()
         if self._stage is None:
             self._made += 1
-            stage = build(self._home / f"shared-{self._made}")
+            stage = build(self._home / f"shared-{self._made}", search=self.search)
             try:
                 await asyncio.to_thread(start, stage)
             except BaseException:

@@ -88,21 +88,34 @@ def summary(rows: Sequence[Row]) -> str:
     )
 
 
-def document(rows: Sequence[Row], *, seed: int, form: str, seconds: float) -> str:
+def tables(rows: Sequence[Row], proof: Sequence[Row]) -> str:
+    """What a run prints: its rows, and how the programs broken on purpose fared."""
+    parts = [table(rows)] if rows else []
+    if proof:
+        parts.append(f"The suite can fail: each of these, broken on purpose, was found out if passed\n\n{table(proof)}")
+    return "\n" + "\n\n".join(parts)
+
+
+def document(rows: Sequence[Row], proof: Sequence[Row] = (), *, seed: int, form: str, seconds: float) -> str:
     """The run as JSON."""
     body = {
         "seed": seed,
         "form": form,
         "seconds": round(seconds, 1),
         "summary": summary(rows),
-        "rows": [{**asdict(row), "verdict": row.verdict.value} for row in rows],
+        "rows": _documents(rows),
+        "self_test": _documents(proof),
     }
     return json.dumps(body, indent=2, ensure_ascii=False)
 
 
-def rows_of(text: str) -> list[Row]:
-    """Read back what `document` wrote."""
-    found: list[dict[str, Any]] = json.loads(text)["rows"]
+def _documents(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [{**asdict(row), "verdict": row.verdict.value} for row in rows]
+
+
+def rows_of(text: str, part: str = "rows") -> list[Row]:
+    """Read back what `document` wrote: its `rows`, or its `self_test`."""
+    found: list[dict[str, Any]] = json.loads(text)[part]
     return [
         Row(
             **{

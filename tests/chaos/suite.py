@@ -25,15 +25,16 @@ class Suite:
         seed: Of everything drawn by chance.
         full: The full form.
         say: Told the fault's id and how far it is.
+        search: Folders that come first on the path of every program: how the self-test breaks them.
     """
 
-    def __init__(self, home: Path, *, seed: int, full: bool, say: Say) -> None:
-        self._home, self._seed, self._full, self._say = home, seed, full, say
+    def __init__(self, home: Path, *, seed: int, full: bool, say: Say, search: Sequence[Path] = ()) -> None:
+        self._home, self._seed, self._full, self._say, self._search = home, seed, full, say, search
 
     async def run(self, faults: Sequence[Fault]) -> list[Row]:
         """Try each fault: first those that share a stage, then the others; the rows come in the order of the table."""
         rows: dict[str, Row] = {}
-        ground = Ground(self._home)
+        ground = Ground(self._home, self._search)
         try:
             for fault in sorted(faults, key=lambda one: not one.shared):
                 if not fault.shared:

@@ -42,6 +42,7 @@ class Tally:
         effects: How often a provider carried the effect out, by key.
         stored: How often Core's tables hold what there must be once (the job of a key, a line of its log), by key and
             what it is.
+        unheard: Keys of jobs that wrote log lines which must have arrived and did not.
         repeated: Keys whose work was begun more than once, as a provider or the witness saw it.
         expected_ends: Ends other than success that the fault itself asks for (a cancellation), by key.
     """
@@ -51,15 +52,16 @@ class Tally:
     jobs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     effects: Counter[str] = field(default_factory=Counter)
     stored: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unheard: set[str] = field(default_factory=set)
     repeated: set[str] = field(default_factory=set)
     expected_ends: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def lost(self) -> set[str]:
-        """Acknowledged jobs without a terminal state, or said to have succeeded without an effect."""
-        return {key for key in self.acknowledged if self._state(key) not in TERMINAL} | {
-            key for key in self.acknowledged if self._state(key) == "succeeded" and not self._has_effect(key)
-        }
+        """Acknowledged jobs without a terminal state, said to have succeeded without an effect, or not heard of."""
+        endless = {key for key in self.acknowledged if self._state(key) not in TERMINAL}
+        idle = {key for key in self.acknowledged if self._state(key) == "succeeded" and not self._has_effect(key)}
+        return endless | idle | self.unheard
 
     @property
     def duplicated(self) -> set[str]:

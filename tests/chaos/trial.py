@@ -48,6 +48,11 @@ class Trial:
         self._said = 0.0
         self._loads = 0
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program that is started without a stage is given besides, so that the self-test can break it too."""
+        return {"PYTHONPATH": ":".join(map(str, self._ground.search))} if self._ground.search else {}
+
     def check(self, holds: object, otherwise: str) -> bool:
         """Note a problem unless something holds."""
         if not holds:
@@ -85,6 +90,7 @@ class Trial:
             core_options=core_options,
             core_lines=core_lines,
             runner_lines=runner_lines,
+            search=self._ground.search,
             prepare=prepare,
         )
 
@@ -94,8 +100,13 @@ class Trial:
         return Load(stage, self.tally, f"{self.fault.id}.{self.seed}.{self._loads}", rate=rate, mix=mix)
 
     @asynccontextmanager
-    async def under_load(self, stage: Stage, *, rate: float = 20.0, patience_s: float = 90.0) -> AsyncIterator[Load]:
-        """A steady load meanwhile; afterwards every job's end is awaited and everything is counted."""
+    async def under_load(
+        self, stage: Stage, *, rate: float = 20.0, patience_s: float = 90.0, lines: bool = False
+    ) -> AsyncIterator[Load]:
+        """A steady load meanwhile; afterwards every job's end is awaited and everything is counted.
+
+        With `lines`, every line of a log that a job wrote counts too: for faults that leave the Runner alive.
+        """
         load = self.load(stage, rate=rate)
         async with asyncio.TaskGroup() as group:
             group.create_task(load.run())
@@ -103,7 +114,7 @@ class Trial:
                 yield load
             finally:
                 load.stop()
-        await oracle.settle(stage, load, self.tally, patience_s)
+        await oracle.settle(stage, load, self.tally, patience_s, lines=lines)
 
     def totals(self) -> Counts:
         """The figures of the row."""

@@ -8,7 +8,7 @@ from tests.support.installed_plugins import install
 
 CAPABILITY = "witness.say"
 LINES = 3
-"""A call writes so many lines: the job's key, the call's own mark and a number, so that no two are equal."""
+"""So many lines a call writes by default: the job's key, the call's own mark and a number, so that no two are equal."""
 
 SOURCE = f'''
 import asyncio, uuid
@@ -18,16 +18,17 @@ from aisops_plugin_sdk import Context, Plugin
 class Said(BaseModel):
     text: str
     sleep_s: float = 0.0
+    lines: int = {LINES}
 
 plugin = Plugin("witness", version="1.0", max_concurrency=16)
 
 @plugin.capability("{CAPABILITY}", effect="idempotent", timeout_s=60)
 async def say(ctx: Context, said: Said) -> Said:
-    """Write {LINES} lines with this call's own mark, wait, and answer with the same text."""
-    call = uuid.uuid4().hex
-    for number in range({LINES}):
-        ctx.logger.info(f"{{said.text}} {{call}} {{number}}")
+    """Wait, write lines with this call's own mark, and answer with the same text."""
     await asyncio.sleep(said.sleep_s)
+    call = uuid.uuid4().hex
+    for number in range(said.lines):
+        ctx.logger.info(f"{{said.text}} {{call}} {{number}}")
     return said
 '''
 

@@ -12,14 +12,17 @@ from aisops_runner.control.client import ask
 from aisops_runner.errors import RunnerError
 from demo.program import StageError, get_text, wait_until
 from demo.stage import Stage
+from tests.chaos import oracle
 from tests.chaos.fault import Fault
 from tests.chaos.faults.kills import NOTHING
 from tests.chaos.ground import build
 from tests.chaos.load import Load
 from tests.chaos.trial import Trial
+from tests.chaos.witness import CAPABILITY
 
 FOUND_S = 10.0
 PACE_S = 0.2
+LONG_S, LONG_JOBS, LONG_PATIENCE_S = 6.0, 4, 45.0
 BACKLOG = 40
 """Submitted at once before the copy is made: more than there are slots, so that some jobs wait in the journal."""
 
@@ -51,6 +54,19 @@ def uplink(stage: Stage) -> dict[str, Any]:
 def connected(stage: Stage) -> bool:
     """Whether the Runner itself says that it is connected."""
     return uplink(stage).get("state") == "connected"
+
+
+def running(stage: Stage) -> int | None:
+    """How many calls the Runner has under way; None while it does not answer."""
+    with contextlib.suppress(RunnerError):
+        return int(ask(stage.home / "runner", "status")["jobs"]["running"])
+    return None
+
+
+def work_off(stage: Stage) -> None:
+    """Wait until a Runner that has just been started has done what its journal held."""
+    stage.runner.wait_for(lambda: running(stage) or None, "the first calls")
+    stage.runner.wait_for(lambda: running(stage) == 0 or None, "the last call being done")
 
 
 def streams(stage: Stage) -> int:
@@ -87,8 +103,37 @@ async def fill_the_journal(trial: Trial, stage: Stage, load: Load, *, cold: bool
     stage.runner.kill()
 
 
+def long_job(key: str, number: int) -> dict[str, Any]:
+    """A job that is still under way when the disk is put back."""
+    return {"capability": CAPABILITY, "input": {"text": key, "sleep_s": LONG_S}}
+
+
+async def set_back(trial: Trial, stage: Stage, load: Load, name: str) -> None:
+    """Put a disk back to before what the Runner last told; it works without Core for a while before it can tell more.
+
+    It then gives the same numbers to other messages. Those of the long jobs' results must not be taken for what bore
+    these numbers before.
+    """
+    long = trial.load(stage, mix=(long_job,))
+    await long.burst(LONG_JOBS)
+    await asyncio.sleep(0.5)
+    stage.runner.kill()
+    image = await asyncio.to_thread(clone_of, stage, name)
+    await asyncio.to_thread(stage.start_runner)
+    await load.burst(BACKLOG)
+    await asyncio.sleep(LONG_S / 3)
+    stage.runner.kill()
+    stage.core.kill()
+    await asyncio.to_thread(copy_folder, image, stage)
+    stage.runner.start()
+    await asyncio.to_thread(work_off, stage)
+    await asyncio.to_thread(stage.start_core)
+    await asyncio.to_thread(wait_until, lambda: connected(stage) or None, "the Runner set back", 60)
+    await oracle.settle(stage, long, trial.tally, LONG_PATIENCE_S)
+
+
 async def clone_and_restore(trial: Trial) -> None:
-    """Copy, start both, let the copy take over, then put the old copy back on the original machine."""
+    """Copy, start both, let the copy take over, put the old copy back on the original machine; then set a disk back."""
     found: list[float] = []
     async with trial.stage() as stage, trial.under_load(stage, rate=10.0) as load:
         await asyncio.to_thread(stage.pace_providers, PACE_S)
@@ -110,6 +155,7 @@ async def clone_and_restore(trial: Trial) -> None:
             await asyncio.to_thread(copy_folder, image, stage)
             await asyncio.to_thread(stage.start_runner)
             await asyncio.to_thread(wait_until, lambda: connected(stage) or None, "the restored Runner")
+            await set_back(trial, stage, load, f"old-{turn}")
             trial.step()
     trial.figures |= {"clone told after max s": round(max(found), 2)}
     trial.check(max(found) <= FOUND_S, f"the clone was found only after {max(found):.1f} s")
@@ -119,7 +165,8 @@ FAULTS = (
     Fault(
         "F12",
         "two clones, an image put back",
-        "The Runner's folder is copied with jobs in it; both run, the copy takes over, then the old one is put back.",
+        "The Runner's folder is copied with jobs in it; both run, the copy takes over, then the old one is put back; "
+        "and a folder is put back while Core is away.",
         "10 jobs/s and 40 at once before each copy",
         f"exactly one session; the clone is told DUPLICATE_INSTANCE within {FOUND_S:.0f} s; {NOTHING}",
         clone_and_restore,

@@ -32,11 +32,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def torment(trial: Trial, choose: Callable[[Trial], Sequence[str]]) -> None:
-    """Kill `runs` times under load."""
+async def torment(trial: Trial, choose: Callable[[Trial], Sequence[str]], *, lines: bool = False) -> None:
+    """Kill `runs` times under load; with `lines`, no line of a log may be missing either."""
     back: list[float] = []
     slowest = 0.0
-    async with trial.shared() as stage, trial.under_load(stage) as load:
+    async with trial.shared() as stage, trial.under_load(stage, lines=lines) as load:
         await load.acknowledged(1)
         for _ in range(trial.runs):
             await asyncio.sleep(trial.rng.uniform(0, PAUSE_S))
@@ -83,7 +83,7 @@ FAULTS = (
         "SIGKILL to Core at a random instant.",
         LOAD,
         f"{NOTHING}; back online < 30 s",
-        lambda trial: torment(trial, only("core")),
+        lambda trial: torment(trial, only("core"), lines=True),
         short=15,
         full=500,
         unit="kills",

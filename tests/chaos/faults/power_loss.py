@@ -7,6 +7,7 @@ some point of the recording, and the product's own code opens it.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import sys
@@ -49,7 +50,7 @@ Examine = Callable[[Path, Collection[bytes]], Awaitable[Found]]
 async def power_loss(trial: Trial) -> None:
     """Both halves, each with the same number of cuts."""
     points = trial.runs // (2 * len(Loss))
-    events = await record_outbox(trial)
+    events = await record_outbox(trial, {**os.environ, **trial.environment})
     await replay(trial, "outbox", events, examine_outbox, points)
     events = await record_core(trial)
     await replay(trial, "core", events, examine_core, points)

@@ -18,7 +18,8 @@ from tests.chaos.faults.kills import NOTHING, percentile
 from tests.chaos.trial import Trial
 
 PLUGINS = ("slack", "kakao", "witness")
-RATE = 30.0
+RATE = 20.0
+RUSH = 24
 RESTART_S = 2.0
 GONE_S = 2.0
 
@@ -87,6 +88,7 @@ async def kill_sidecars(trial: Trial) -> None:
                 if trial.done:
                     await asyncio.to_thread(new_life, stage)
             await asyncio.sleep(trial.rng.uniform(0.1, 0.6))
+            await load.burst(RUSH)  # many calls at once: they travel in batches to plugins that take them
             plugin = order.pop()
             again.append(await asyncio.to_thread(kill_sidecar, stage, plugin))
             trial.step(plugin)
@@ -123,7 +125,7 @@ FAULTS = (
         "F4",
         "kill -9 sidecar in a call",
         "SIGKILL to a plugin's process while it has calls.",
-        "30 jobs/s to three plugins",
+        "20 jobs/s to three plugins, 24 at once before each kill",
         f"one terminal state for each job; another process within {RESTART_S:.0f} s; 0 orphans, 0 zombies; {NOTHING}",
         kill_sidecars,
         short=9,
