@@ -13,6 +13,7 @@ from aisops_core.api.job_json import job_json
 from aisops_core.api.jobs import IDEMPOTENCY_KEY, PREFER, SubmitBody, preferred_wait_s
 from aisops_core.api.operation import Body, Call, Reply, op
 from aisops_core.api.problems import Problem, from_core_error, from_validation
+from aisops_core.api.room import aside
 from aisops_core.dispatch.job import JobRecord
 from aisops_core.dispatch.records import SubmitJob
 from aisops_core.errors import CoreError
@@ -75,7 +76,7 @@ class BatchEndpoints:
     async def submit_jobs(self, call: Call[BatchBody, None]) -> Reply:
         """Submit many jobs at once."""
         read = call.body.items()
-        wanted = [(one.request(self._queue_ttl_s), one.idempotency_key) for one in read if isinstance(one, BatchItem)]
+        wanted = await aside(call.octets, lambda: self._wanted(read))
         wait_s = preferred_wait_s(call.headers)
         outcomes = await self._batches.submit_many(call.principal, wanted, wait_s or 0)
         told = iter(outcomes)
@@ -83,6 +84,9 @@ class BatchEndpoints:
         ended = all(isinstance(one, CoreError) or one[0].terminal for one in outcomes)
         headers = {} if wait_s is None else {"Preference-Applied": f"wait={wait_s}"}
         return Reply(f'{{"items":[{",".join(items)}]}}', 200 if ended else 202, headers)
+
+    def _wanted(self, read: Sequence[BatchItem | Problem]) -> list[tuple[SubmitJob, str | None]]:
+        return [(one.request(self._queue_ttl_s), one.idempotency_key) for one in read if isinstance(one, BatchItem)]
 
 
 def _item(outcome: Taken | CoreError | Problem) -> str:

@@ -36,7 +36,7 @@ from aisops_core.api.exchange import (
     trace_id_of,
 )
 from aisops_core.api.metrics import Metrics
-from aisops_core.api.operation import Handler, Operation
+from aisops_core.api.operation import BODY_BYTES, Handler, Operation
 from aisops_core.api.plain import Head, read_head
 from aisops_core.errors import Unauthenticated
 
@@ -232,7 +232,8 @@ class DirectConnection(asyncio.Protocol):
         end = self._got.find(b"\r\n\r\n", 0, HEADER_BYTES) + 4
         head = read_head(self._got[:end]) if end > 3 else None
         found = None if head is None else self._lane.targets.find(head.method, head.path)
-        if head is None or found is None or head.length > found[0].operation.body_bytes:
+        # A large body is left unread until there is room for it, which is for the other server to see to.
+        if head is None or found is None or head.length > min(found[0].operation.body_bytes, BODY_BYTES):
             return False
         if len(self._got) < end + head.length:
             # Only who has shown a good token just now may have a large body waited for without being asked first.

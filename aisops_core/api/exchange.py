@@ -20,6 +20,7 @@ from pydantic_core import PydanticSerializationError
 from aisops_core.api.operation import RANK, Call, Document, Handler, Operation, Query, Reply
 from aisops_core.api.problems import CONTENT_TYPE as PROBLEM
 from aisops_core.api.problems import Problem, as_problem, internal
+from aisops_core.api.room import aside
 from aisops_core.dispatch import strict_json
 from aisops_core.errors import Unauthenticated
 from aisops_core.tenants.principal import Principal
@@ -114,12 +115,15 @@ async def perform(incoming: Incoming, operation: Operation, handler: Handler, au
     """Answer a request. Raises Problem and whatever `refuse` makes one of."""
     principal = await authenticate(token_of(incoming.header("Authorization")))
     _authorise(principal, operation)
+    path = _path(incoming.path)
+    data = await _octets(incoming, operation)
     call: Call[Any, Any] = Call(
         principal=principal,
-        path=_path(incoming.path),
-        body=await _body(incoming, operation),
+        path=path,
+        body=await aside(len(data), lambda: _body(data, operation)),
         query=read_query(incoming.query, operation.query),
         headers=_headers(incoming, operation),
+        octets=len(data),
     )
     reply = await handler(call)
     if not isinstance(reply, Reply):
@@ -184,9 +188,11 @@ def body_too_late() -> Problem:
     return Problem(408, "body_timeout", f"The body did not come within {BODY_TIMEOUT_S:.0f} s.")
 
 
-async def _body(incoming: Incoming, operation: Operation) -> Any:
+async def _octets(incoming: Incoming, operation: Operation) -> bytes:
     if operation.body is None:
-        return None
+        return b""
+    if any(value.lower() != "identity" for value in incoming.header("Content-Encoding")):
+        raise Problem(415, "unsupported_encoding", "The body must not be compressed.")
     if incoming.content_type != JSON:
         raise Problem(
             415,
@@ -195,11 +201,18 @@ async def _body(incoming: Incoming, operation: Operation) -> Any:
             advice="Send the header `Content-Type: application/json`.",
         )
     try:
-        value = strict_json.loads(await incoming.body(operation.body_bytes))
+        return await incoming.body(operation.body_bytes)
     except BodyIncomplete:
         raise Problem(400, "body_incomplete", "The body ended before it was complete.") from None
     except TimeoutError:
         raise body_too_late() from None
+
+
+def _body(data: bytes, operation: Operation) -> Any:
+    if operation.body is None:
+        return None
+    try:
+        value = strict_json.loads(data)
     except strict_json.NotStrictJson as error:
         raise Problem(400, "malformed_json", f"The body is not acceptable JSON: {error}.") from None
     return operation.body.model_validate(value)

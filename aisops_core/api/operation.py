@@ -47,13 +47,17 @@ Q = TypeVar("Q", bound=Query | None)
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[B, Q]):
-    """One authenticated request, already validated. `headers` are those the operation declares, None when absent."""
+    """One authenticated request, already validated.
+
+    `headers` are those the operation declares, None when absent; `octets` is the announced size of the body.
+    """
 
     principal: Principal
     path: Mapping[str, str]
     body: B
     query: Q
     headers: Mapping[str, str | None]
+    octets: int = 0
 
 
 @dataclass(frozen=True, slots=True)

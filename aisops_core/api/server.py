@@ -108,6 +108,7 @@ class ApiServer:
         self._runner = web.AppRunner(
             app,
             access_log_class=AccessLogger,
+            auto_decompress=False,
             keepalive_timeout=KEEPALIVE_S,
             max_line_size=HEADER_BYTES,
             max_field_size=HEADER_BYTES,

@@ -46,7 +46,7 @@ class Failure(Exception):
     def document(self) -> dict[str, Any]:
         """Return what `--json` prints to standard error."""
         if self.problem is not None:
-            return dict(self.problem)
+            return {**self.problem, "advice": self.advice}
         code = "configuration" if self.exit_code == REFUSED else "failed"
         return {"code": code, "detail": self.message, "advice": self.advice}
 

@@ -13,6 +13,7 @@ import click
 
 from aisops_core.cli.failure import FAILED, USAGE, Failure
 from aisops_core.cli.operator.output import Column, Context, print_json, show_list
+from aisops_core.dispatch import strict_json
 
 REQUEST_JOBS = 1000
 REQUEST_BYTES = 8 * 1024 * 1024
@@ -42,22 +43,20 @@ def read_jobs(path: Path, key: str) -> list[Line]:
     Raises Failure, naming the line, for what is not a JSON object.
     """
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise Failure(f"{path} is not UTF-8 text.", exit_code=USAGE) from None
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise Failure(f"Cannot read {path}: {error.strerror}.", exit_code=USAGE) from None
-    jobs = [_read_line(number, line, key) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    jobs = [_read_line(number, line, key) for number, line in enumerate(data.split(b"\n"), 1) if line.strip()]
     if not jobs:
         raise Failure(f"{path} holds no job.", advice="Write one JSON object a line.", exit_code=USAGE)
     return jobs
 
 
-def _read_line(number: int, line: str, key: str) -> Line:
+def _read_line(number: int, line: bytes, key: str) -> Line:
     advice = """One job a line, for example {"capability": "slack.send", "input": {"target": "C1", "text": "hello"}}"""
     try:
-        document = json.loads(line)
-    except ValueError as error:
+        document = strict_json.loads(line)  # as Core does: what it refuses would take the whole request with it
+    except strict_json.NotStrictJson as error:
         raise Failure(f"Line {number} is not JSON: {error}.", advice=advice, exit_code=USAGE) from None
     if not isinstance(document, dict):
         raise Failure(f"Line {number} is not a JSON object.", advice=advice, exit_code=USAGE)
@@ -86,12 +85,17 @@ def submit_batch(context: Context, path: Path, key: str | None, *, wait: bool) -
     key = key or uuid.uuid4().hex
     jobs = read_jobs(path, key)
     items: list[dict[str, Any]] = []
-    for part in in_requests(jobs):
-        items += _send(context, part, key, wait=wait)
-        if len(items) < len(jobs) and not context.quiet and not context.as_json:
-            click.echo(f"{len(items)} of {len(jobs)} submitted", err=True)
-    if wait:
-        _follow(context, items)
+    try:
+        for part in in_requests(jobs):
+            items += _send(context, part, wait=wait)
+            if len(items) < len(jobs) and not context.quiet and not context.as_json:
+                click.echo(f"{len(items)} of {len(jobs)} submitted", err=True)
+        if wait:
+            _follow(context, items)
+    except Failure as failure:
+        if items or failure.problem is None:  # some jobs were taken, or (without an answer) may have been
+            failure.advice = f"{failure.advice} To go on without second jobs, add: --idempotency-key {key}".lstrip()
+        raise
     if context.as_json:
         print_json({"items": items})
     elif context.quiet:
@@ -103,15 +107,10 @@ def submit_batch(context: Context, path: Path, key: str | None, *, wait: bool) -
     return 0 if good else FAILED
 
 
-def _send(context: Context, part: Sequence[Line], key: str, *, wait: bool) -> list[dict[str, Any]]:
+def _send(context: Context, part: Sequence[Line], *, wait: bool) -> list[dict[str, Any]]:
     body = b'{"jobs":[' + b",".join([job for _, job in part]) + b"]}"
     headers, wait_s = ({"Prefer": f"wait={WAIT_S}"}, WAIT_S) if wait else ({}, 0)
-    try:
-        answer = context.client.post_json("/jobs/batch", body, headers, wait_s=wait_s).document
-    except Failure as failure:
-        if failure.problem is None:  # no answer: which jobs were taken is not known
-            failure.advice += f" To try again without second jobs, add: --idempotency-key {key}"
-        raise
+    answer = context.client.post_json("/jobs/batch", body, headers, wait_s=wait_s).document
     return [{"line": number, **item} for (number, _), item in zip(part, answer["items"], strict=True)]
 
 

@@ -233,12 +233,27 @@ def test_the_command_with_the_same_key_makes_no_second_jobs(aisops: Any, home: P
     assert len(set(first.stdout.splitlines())) == 2
 
 
+def test_the_command_that_gets_half_way_says_how_to_go_on_without_second_jobs(aisops: Any, home: Path) -> None:
+    """The second request is refused whole, for its size: the jobs of the first are there."""
+    large = {**GOOD, "input": {"text": "x" * (17 * 1024 * 1024)}}
+    (home / "jobs.jsonl").write_text(json.dumps(GOOD) + "\n" + json.dumps(large) + "\n")
+    done = aisops("--batch", str(home / "jobs.jsonl"))
+    assert done.returncode == 1
+    assert "[body_too_large]" in done.stderr
+    assert "--idempotency-key " in done.stderr
+    as_json = aisops("--batch", str(home / "jobs.jsonl"), "--json", "--idempotency-key", "half")
+    assert "--idempotency-key half" in json.loads(as_json.stderr)["advice"]
+
+
 @pytest.mark.parametrize(
     ("text", "words", "said"),
     [
         ("", [], "holds no job"),
         ("[1]\n", [], "Line 1 is not a JSON object"),
         ('{"capability":"test.echo","input":{}}\nnope\n', [], "Line 2 is not JSON"),
+        ('{"capability":"test.echo","input":{"text":NaN}}', [], "Line 1 is not JSON: NaN"),
+        ('{"capability":"test.echo","input":{"text":"\\ud800"}}', [], "Line 1 is not JSON: a text holds half"),
+        ("{}\n" + "[" * 100_000, [], "Line 2 is not JSON: it is nested deeper"),
         ("{}", ["test.echo"], "With --batch"),
         ("{}", ["--label", "a=b"], "With --batch"),
         (None, [], "Cannot read"),

@@ -89,6 +89,9 @@ def test_the_http_layers_own_errors_are_problem_documents_too(core: CoreProcess)
     assert wrong.headers["Allow"] == "GET,POST"
     form = core.api("POST", "/jobs", raw=b"{}", headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert (form.status, form.code) == (415, "unsupported_media_type")
+    packed = core.api("POST", "/jobs", raw=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
+    assert (packed.status, packed.code) == (415, "unsupported_encoding")
+    assert "Traceback" not in core.log
     assert core.api("GET", "/jobs?limit=1&limit=2").code == "repeated_parameter"
     assert core.api("GET", "/jobs?limit=0").code == "invalid_request"
     assert core.api("GET", "/jobs?cursor=AAAA").code == "invalid_cursor"
