@@ -41,6 +41,7 @@ ENV_KEYS: Mapping[str, tuple[str, ...]] = {
     "tls_key": ("AISOPS_RUNNER_TLS_KEY",),
     "allow_plaintext": ("AISOPS_RUNNER_ALLOW_PLAINTEXT",),
     "data_dir": ("AISOPS_RUNNER_DATA_DIR",),
+    "allow_network_data_dir": ("AISOPS_RUNNER_ALLOW_NETWORK_DATA_DIR",),
     "job_slots": ("AISOPS_RUNNER_JOB_SLOTS",),
     "labels": ("AISOPS_RUNNER_LABELS",),
     "policy_file": ("AISOPS_RUNNER_POLICY_FILE",),
@@ -91,6 +92,7 @@ class RunnerConfig(_Frozen):
         tls_ca: CA bundle (PEM) to trust instead of the system's.
         tls_cert: Client certificate chain (PEM) for mutual TLS, with `tls_key`.
         data_dir: Where the outbox, the plugin index and the control socket live.
+        allow_network_data_dir: Take one on a network file system, which cannot promise that nothing is lost.
         job_slots: Jobs run at once.
         labels: Matched against a job's labels by Core.
         policy_file: TOML with `[[http.allow]]` rules; none: `http.request` is refused altogether.
@@ -112,6 +114,7 @@ class RunnerConfig(_Frozen):
     tls_key: Path | None = None
     allow_plaintext: bool = False
     data_dir: Path = Path("aisops-runner-data")
+    allow_network_data_dir: bool = False
     job_slots: int = Field(default=16, ge=1, le=4096)
     labels: dict[LabelText, LabelText] = Field(default_factory=dict, max_length=64)
     policy_file: Path | None = None

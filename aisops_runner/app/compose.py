@@ -12,14 +12,11 @@ Tasks of a running Runner:
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
-from pathlib import Path
 
 from aisops_runner.adapters.host import HOOKS_GROUP, PluginHost
 from aisops_runner.app.endpoint import read_endpoint, read_token
@@ -30,18 +27,15 @@ from aisops_runner.builtins.http_request import PLUGIN, HttpRequestAdapter
 from aisops_runner.builtins.policy_file import load_policy
 from aisops_runner.clock import Clock, SystemClock
 from aisops_runner.config import RunnerConfig
-from aisops_runner.control.server import ControlServer
+from aisops_runner.control.server import Answerer, ControlServer
 from aisops_runner.jobs.executor import Executor
 from aisops_runner.logs import Redactor
 from aisops_runner.outbox.outbox import Outbox
-from aisops_runner.outbox.queue import Bounds
+from aisops_runner.outbox.room import bounds_for
 from aisops_runner.sidecars.fleet import Fleet, FleetPorts
 from aisops_runner.uplink.dialer import Dial, GrpcDialer
 from aisops_runner.uplink.hello import Profile
 from aisops_runner.uplink.pump import Uplink
-
-OUTBOX_BYTES = 512 * 1024 * 1024
-OUTBOX_SHARE = 0.1
 
 
 def build(
@@ -95,7 +89,12 @@ class _Composition:
     async def start(self, stack: AsyncExitStack) -> Parts:
         """Start the parts in order; the stack stops them in reverse."""
         config, clock = self.config, self.clock
-        outbox = await Outbox.open(config.data_dir, bounds=_bounds(config.data_dir), stamp=str(clock.unix_ms()))
+        outbox = await Outbox.open(
+            config.data_dir,
+            bounds=bounds_for(config.data_dir),
+            stamp=str(clock.unix_ms()),
+            allow_network=config.allow_network_data_dir,
+        )
         stack.push_async_callback(outbox.close)
         events = Events(outbox, clock)
         stack.push_async_callback(events.finish)
@@ -121,7 +120,10 @@ class _Composition:
             once=self.once,
         )
         fleet = self._fleet(host, executor, events, uplink)
-        questions = {"status": lambda: status_document(profile, uplink, outbox, executor, fleet)}
+        questions: dict[str, Answerer] = {
+            "status": lambda: status_document(profile, uplink, outbox, executor, fleet),
+            "outbox": lambda: outbox.report(clock.unix_ms()),
+        }
         control = ControlServer(config.data_dir, questions)
         await control.start()
         stack.push_async_callback(control.stop)
@@ -184,11 +186,3 @@ def runner_version() -> str:
         return version("aisops-runner")
     except PackageNotFoundError:
         return "0+unknown"
-
-
-def _bounds(data_dir: Path) -> Bounds:
-    """At most 512 MiB and at most a tenth of the disk."""
-    with contextlib.suppress(OSError):
-        existing = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
-        return Bounds(max_bytes=min(OUTBOX_BYTES, int(shutil.disk_usage(existing).total * OUTBOX_SHARE)))
-    return Bounds(max_bytes=OUTBOX_BYTES)

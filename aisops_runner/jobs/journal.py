@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from aisops_runner.jobs.stages import Held
 from aisops_runner.outbox import schema, store
 from aisops_runner.outbox.bulk import Bulk
 from aisops_runner.outbox.rows import Draft
+from aisops_runner.outbox.sums import job_sum, result_sum, state_sum
 from aisops_runner.outbox.transaction import Transaction
 
 RETAIN_S = 7 * 24 * 3600
@@ -45,19 +47,20 @@ _ACCEPTED, _STARTED, _DONE = int(JobPhase.ACCEPTED), int(JobPhase.STARTED), int(
 _PLAIN = json.dumps(["", "", [], 0])
 _ACCEPT = Bulk(
     "INSERT INTO jobs (job_id, lease_id, attempt, phase, capability, input, effect_key, effect_class, timeout_ms, "
-    "context)",
-    10,
+    "context, sum, state_sum)",
+    12,
     "ON CONFLICT (job_id) DO NOTHING",
 )
 _MARK = Bulk(
-    "UPDATE jobs SET phase = new.column1, calls = new.column2 FROM (",
-    3,
+    "UPDATE jobs SET phase = new.column1, calls = new.column2, state_sum = new.column4 FROM (",
+    4,
     f") AS new WHERE jobs.job_id = new.column3 AND jobs.phase < {_DONE}",
 )
 _FINISH = Bulk(
     "UPDATE jobs SET phase = new.column1, input = x'', result = new.column2, output = new.column3, "
-    "result_seq = new.column4, calls = new.column5, done_age_s = new.column6 FROM (",
-    7,
+    "result_seq = new.column4, calls = new.column5, done_age_s = new.column6, sum = new.column8, "
+    "state_sum = new.column9 FROM (",
+    9,
     ") AS new WHERE jobs.job_id = new.column7",
 )
 
@@ -100,19 +103,19 @@ def keep(result: JobResult, output: bytes) -> Kept:
 def entry(job: Job, *, started: bool) -> Entry:
     """What the journal and the lane get when a job is taken."""
     plain = not (job.execution_id or job.step_id or job.trace_context or job.priority)
+    context = _PLAIN if plain else json.dumps([job.execution_id, job.step_id, job.trace_context, job.priority])
+    phase = _STARTED if started else _ACCEPTED
+    body = (job.capability, job.input, job.effect_key, int(job.effect_class), job.timeout_ms, context)
     return Entry(
         job,
         (
             job.job_id,
             job.lease_id,
             job.attempt,
-            _STARTED if started else _ACCEPTED,
-            job.capability,
-            job.input,
-            job.effect_key,
-            int(job.effect_class),
-            job.timeout_ms,
-            _PLAIN if plain else json.dumps([job.execution_id, job.step_id, job.trace_context, job.priority]),
+            phase,
+            *body,
+            job_sum(job.job_id, *body),
+            state_sum(job.job_id, phase, 0),
         ),
         store.draft(JobAccept(job.job_id, job.lease_id, job.attempt)),
     )
@@ -180,7 +183,8 @@ def adopt(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> None
 
 def mark(work: Transaction, phase: JobPhase, jobs: Sequence[tuple[str, int]]) -> None:
     """Write how far open jobs have got: their ids, and the calls made."""
-    _MARK.run(work.connection, [(int(phase), calls, job_id) for job_id, calls in jobs])
+    reached = int(phase)
+    _MARK.run(work.connection, [(reached, calls, job_id, state_sum(job_id, reached, calls)) for job_id, calls in jobs])
 
 
 def finish(work: Transaction, ended: Sequence[Kept]) -> None:
@@ -190,14 +194,16 @@ def finish(work: Transaction, ended: Sequence[Kept]) -> None:
     for kept in ended:
         seq = work.append(*kept.drafts)
         result = kept.result
-        rows.append((_DONE, kept.payload, kept.output, seq, result.execution.calls, age_s, result.job_id))
+        job_id, calls = result.job_id, result.execution.calls
+        sums = result_sum(job_id, kept.payload), state_sum(job_id, _DONE, calls)
+        rows.append((_DONE, kept.payload, kept.output, seq, calls, age_s, job_id, *sums))
     _FINISH.run(work.connection, rows)
 
 
 def resend(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> bool:
     """Put the kept result of a finished job into the lane again, under a new lease; False when there is none."""
     row = work.connection.execute(
-        "SELECT result, output FROM jobs WHERE job_id = ? AND phase = ?", (job_id, _DONE)
+        "SELECT result, output, sum FROM jobs WHERE job_id = ? AND phase = ?", (job_id, _DONE)
     ).fetchone()
     drafts = _kept_drafts(row, job_id, lease_id, attempt) if row is not None else ()
     if not drafts:
@@ -212,7 +218,8 @@ def resend(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> boo
 def _kept_drafts(row: Sequence[Any], job_id: str, lease_id: bytes, attempt: int) -> tuple[Draft, ...]:
     """The kept result under its new lease; nothing when there is none, or the disk spoiled it."""
     try:
-        body = decode_runner_body(row[0]) if isinstance(row[0], bytes) else None
+        intact = isinstance(row[0], bytes) and row[2] == result_sum(job_id, row[0])
+        body = decode_runner_body(row[0]) if intact else None
         if not isinstance(body, JobResult) or body.job_id != job_id:
             return ()
         return keep(replace(body, lease_id=lease_id, attempt=attempt), row[1] or b"").drafts
@@ -253,7 +260,7 @@ def resend_lost(work: Transaction, low: int, high: int) -> None:
 
 
 def weed(work: Transaction, acked_seq: int) -> int:
-    """Set aside rows that a damaged disk made impossible: one of them would keep every Hello from being made.
+    """Set aside rows that a damaged disk has changed: one might keep every Hello from being made, or run another job.
 
     Core may not conclude that a job set aside never started, so the journal gets a new id.
 
@@ -263,14 +270,14 @@ def weed(work: Transaction, acked_seq: int) -> int:
     connection = work.connection
     found = connection.execute(
         "SELECT ordinal, CAST(job_id AS BLOB), lease_id, attempt, phase, CAST(capability AS BLOB), input, "
-        "CAST(effect_key AS BLOB), effect_class, timeout_ms, calls, CAST(context AS BLOB) FROM jobs "
+        "CAST(effect_key AS BLOB), effect_class, timeout_ms, calls, CAST(context AS BLOB), sum, state_sum FROM jobs "
         "WHERE phase <> ? OR result_seq > ?",
         (_DONE, acked_seq),
     )
     bad = [(int(row[0]),) for row in found if not _sound(row[1:])]
     if bad:
         connection.executemany(
-            "INSERT INTO bad SELECT NULL, 'impossible job', CAST(job_id AS BLOB), 0 FROM jobs WHERE ordinal = ?",
+            "INSERT INTO bad SELECT NULL, 'damaged job', CAST(job_id AS BLOB), 0 FROM jobs WHERE ordinal = ?",
             bad,
         )
         connection.executemany("DELETE FROM jobs WHERE ordinal = ?", bad)
@@ -279,16 +286,18 @@ def weed(work: Transaction, acked_seq: int) -> int:
 
 
 def _sound(row: Sequence[Any]) -> bool:
-    job_id, lease_id, attempt, phase, capability, input_, effect_key, effect_class, timeout_ms, calls, context = row
+    *columns, summed, state = row
+    job_id, lease_id, attempt, phase, capability, input_, effect_key, effect_class, timeout_ms, calls, context = columns
     try:
-        job = _held(
-            (
-                job_id.decode(), lease_id, attempt, phase, capability.decode(), input_, effect_key.decode(),
-                effect_class, timeout_ms, calls, context.decode(),
-            )
-        ).job  # fmt: skip
+        name, body = job_id.decode(), (capability.decode(), input_, effect_key.decode(), effect_class, timeout_ms)
+        job = _held((name, lease_id, attempt, phase, *body, calls, context.decode())).job
         encode_runner_body(JobAccept(job.job_id, job.lease_id, job.attempt))
-    except (AttributeError, ProtocolError, TypeError, ValueError):
+        if state != state_sum(name, phase, calls):
+            return False
+        # What a finished job was is not kept; its result is checked when it is asked for.
+        if phase != _DONE and summed != job_sum(name, *body, context.decode()):
+            return False
+    except (AttributeError, ProtocolError, TypeError, ValueError, struct.error):
         return False
     return job.timeout_ms > 0 and bool(job.capability and job.effect_key)
 
@@ -357,7 +366,9 @@ def _slim(connection: sqlite3.Connection, rows: Sequence[tuple[int, bytes]]) -> 
         body = decode_runner_body(payload)
         if isinstance(body, JobResult):
             slim = encode_runner_body(replace(body, output=results.WITHHELD, truncated=True))
-            connection.execute("UPDATE jobs SET result = ? WHERE ordinal = ?", (slim, ordinal))
+            connection.execute(
+                "UPDATE jobs SET result = ?, sum = ? WHERE ordinal = ?", (slim, result_sum(body.job_id, slim), ordinal)
+            )
 
 
 def _held(row: Sequence[object]) -> Held:

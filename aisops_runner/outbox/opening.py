@@ -13,7 +13,7 @@ import structlog
 
 from aisops_protocol.limits import PREVIOUS_EPOCHS
 from aisops_protocol.messages import Event, GapReport, QueueStats
-from aisops_runner.outbox import epochs, highwater, schema, store
+from aisops_runner.outbox import epochs, highwater, schema, store, sums
 from aisops_runner.outbox.epochs import Opening
 from aisops_runner.outbox.salvage import Salvage, open_or_salvage
 
@@ -73,7 +73,9 @@ def open_file(path: Path, stamp: str) -> Opened:
 def _begin_epoch(connection: sqlite3.Connection) -> bytes:
     epoch = os.urandom(16)
     start = store.next_seq(connection)
-    kept = epochs.prune(openings_of(connection), PREVIOUS_EPOCHS)
+    known = openings_of(connection)
+    sums.begin(connection, epoch, known[-1].epoch if known else b"")
+    kept = epochs.prune(known, PREVIOUS_EPOCHS)
     connection.execute("DELETE FROM epochs")
     connection.executemany(
         "INSERT INTO epochs (epoch, start_seq, welcomed) VALUES (?, ?, ?)",

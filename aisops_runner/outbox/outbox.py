@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -22,20 +22,21 @@ from aisops_runner.outbox import queue, store
 from aisops_runner.outbox.ballast import Ballast
 from aisops_runner.outbox.beats import count_in
 from aisops_runner.outbox.database import Database
+from aisops_runner.outbox.filesystem import refuse_network
 from aisops_runner.outbox.greeting import Inventory, note_welcome, take_inventory
 from aisops_runner.outbox.locking import DataDirLock
 from aisops_runner.outbox.losses import OnLoss, nobody_told, repair_of
 from aisops_runner.outbox.opening import Opened, open_file
 from aisops_runner.outbox.queue import Bounds, Pressure
+from aisops_runner.outbox.report import BALLAST_NAME, FILE_NAME, report
 from aisops_runner.outbox.rows import Row
 from aisops_runner.outbox.tail import Tail
 from aisops_runner.outbox.transaction import Transaction, draft
 from aisops_runner.outbox.upkeep import Upkeep
 
-T = TypeVar("T")
+__all__ = ["BALLAST_NAME", "FILE_NAME", "Outbox"]
 
-FILE_NAME = "outbox.db"
-BALLAST_NAME = "outbox.ballast"
+T = TypeVar("T")
 
 _log = structlog.get_logger("aisops_runner.outbox")
 
@@ -76,6 +77,7 @@ class Outbox:
         self.salvaged = opening.salvaged
         self._on_loss: OnLoss = nobody_told
         self._lock = lock
+        self._directory = directory
         self._tail = Tail()
         self._sent_seq = 0
         self._listeners: list[Callable[[], None]] = []
@@ -83,17 +85,23 @@ class Outbox:
         self.vanished = self._upkeep.vanished
 
     @classmethod
-    async def open(cls, directory: Path, *, bounds: Bounds | None = None, stamp: str = "") -> Outbox:
+    async def open(
+        cls, directory: Path, *, bounds: Bounds | None = None, stamp: str = "", allow_network: bool = False
+    ) -> Outbox:
         """Open the data directory's outbox, repairing what must be repaired.
 
         Args:
             directory: The data directory; made when absent.
             bounds: How much the lane may hold.
             stamp: Put into the name of a damaged file set aside; a sortable time, for example.
+            allow_network: Take a directory on a network file system, which promises less.
 
         Raises:
-            DataDirUnusable: Another Runner uses it, it cannot be written, or a newer Runner wrote it.
+            DataDirUnusable: Another Runner uses it, it cannot be written, it is on a network, or a newer Runner wrote
+                it.
         """
+        if not allow_network:
+            await asyncio.to_thread(refuse_network, directory)
         lock = DataDirLock(directory)
         path = directory / FILE_NAME
         try:
@@ -235,6 +243,14 @@ class Outbox:
     async def welcomed(self, core_epoch: bytes) -> None:
         """Core knows this opening now; remember that, and Core's own epoch."""
         await self.transact(lambda transaction: note_welcome(transaction, self.epoch, core_epoch))
+
+    async def report(self, unix_ms: int) -> dict[str, Any]:
+        """What an operator wants to know of it; see `outbox.report`.
+
+        Raises:
+            StorageFailed: The file cannot be read.
+        """
+        return await self.database.read(lambda connection: report(connection, self._directory, self.bounds, unix_ms))
 
     def pressure(self) -> Pressure:
         """How full the lane is, and what that means for new work."""

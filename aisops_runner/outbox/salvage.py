@@ -19,7 +19,8 @@ import structlog
 from aisops_runner.outbox import queue, store
 from aisops_runner.outbox.database import SUSPECT_NAME
 from aisops_runner.outbox.rows import Draft
-from aisops_runner.outbox.schema import connect, create_or_check, renew_journal_id
+from aisops_runner.outbox.schema import columns_of, connect, create_or_check, get_meta, renew_journal_id, set_meta
+from aisops_runner.outbox.sums import SUMMED_EPOCH
 
 CHECKED_BYTES = 64 * 1024 * 1024
 _SIDE_FILES = ("-wal", "-shm")
@@ -133,6 +134,7 @@ def _rebuild(draft: Path, path: Path, aside: Path, reason: str) -> Salvage:
             messages, lost = _save_lane(old, fresh)
             jobs = _save_table(old, fresh, "jobs", "ordinal")
             _save_table(old, fresh, "epochs", "ordinal")
+            _save_summed(old, fresh)
             renew_journal_id(fresh)
             fresh.execute("COMMIT")
         finally:
@@ -159,16 +161,35 @@ def _save_lane(old: sqlite3.Connection, fresh: sqlite3.Connection) -> tuple[int,
 
 
 def _save_table(old: sqlite3.Connection, fresh: sqlite3.Connection, table: str, key: str) -> int:
-    columns = [str(row[1]) for row in fresh.execute(f"PRAGMA table_info({table})")]
+    there = _columns(old, table)
+    columns = [name for name in columns_of(fresh, table) if not there or name in there]
     marks = ", ".join("?" * len(columns))
+    names = ", ".join(columns)
     saved = 0
-    for row in sorted(_rows(old, table, ", ".join(columns), key), key=_first):
+    for row in sorted(_rows(old, table, names, key), key=_first):
         try:
-            fresh.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 - our own table names
+            fresh.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)  # noqa: S608 - our own table names
             saved += 1
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError):
             continue  # a damaged row: impossible or double values
     return saved
+
+
+def _columns(old: sqlite3.Connection, table: str) -> list[str]:
+    """The columns an older Runner's file has; empty when that cannot be read."""
+    try:
+        return columns_of(old, table)
+    except sqlite3.Error:
+        return []
+
+
+def _save_summed(old: sqlite3.Connection, fresh: sqlite3.Connection) -> None:
+    """Keep who made the checksums of the saved rows: made anew they would call every damage sound."""
+    try:
+        set_meta(fresh, SUMMED_EPOCH, get_meta(old, SUMMED_EPOCH))
+    except sqlite3.Error:
+        newest = fresh.execute("SELECT epoch FROM epochs ORDER BY ordinal DESC LIMIT 1").fetchone()
+        set_meta(fresh, SUMMED_EPOCH, bytes(newest[0]) if newest else b"")
 
 
 def _rows(old: sqlite3.Connection, table: str, columns: str, key: str) -> Iterator[tuple[Any, ...]]:

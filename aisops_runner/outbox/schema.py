@@ -68,12 +68,22 @@ _TABLES = (
         result       BLOB,                          -- the JobResult body, for delivery again
         output       BLOB,                          -- the output, when too large for the body; until acknowledged
         result_seq   INTEGER NOT NULL DEFAULT 0,    -- where the result stands in the lane
-        done_age_s   INTEGER NOT NULL DEFAULT 0     -- the Runner's own age (seconds it ever ran) when it was done
+        done_age_s   INTEGER NOT NULL DEFAULT 0,    -- the Runner's own age (seconds it ever ran) when it was done
+        sum          INTEGER,                       -- see `sums`; NULL when an older Runner wrote the row
+        state_sum    INTEGER
     )
     """,
     "CREATE INDEX jobs_open ON jobs (ordinal) WHERE phase < 3",
     "CREATE INDEX jobs_done ON jobs (result_seq) WHERE phase = 3",
+    "CREATE TABLE drops (level INTEGER PRIMARY KEY, messages INTEGER NOT NULL)",
 )
+
+_ADDED = (
+    "ALTER TABLE jobs ADD COLUMN sum INTEGER",
+    "ALTER TABLE jobs ADD COLUMN state_sum INTEGER",
+    "CREATE TABLE IF NOT EXISTS drops (level INTEGER PRIMARY KEY, messages INTEGER NOT NULL)",
+)
+"""What a file of an earlier Runner lacks. Older Runners work on with it, so the version stays what it is."""
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -109,19 +119,25 @@ def create_or_check(connection: sqlite3.Connection) -> None:
             "install that version again or use another data directory",
             key="data_dir",
         )
-    if version == SCHEMA_VERSION:
+    if version == SCHEMA_VERSION and "state_sum" in columns_of(connection, "jobs"):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement in _TABLES:
+        for statement in _ADDED if version == SCHEMA_VERSION else _TABLES:
             connection.execute(statement)
-        connection.execute("INSERT INTO meta VALUES ('journal_id', ?)", (os.urandom(JOURNAL_ID_BYTES),))
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if version != SCHEMA_VERSION:
+            connection.execute("INSERT INTO meta VALUES ('journal_id', ?)", (os.urandom(JOURNAL_ID_BYTES),))
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except sqlite3.Error:
         if connection.in_transaction:  # a disk that fails at the commit has ended it already
             connection.execute("ROLLBACK")
         raise
+
+
+def columns_of(connection: sqlite3.Connection, table: str) -> list[str]:
+    """Names of a table's columns, in order."""
+    return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")]
 
 
 def renew_journal_id(connection: sqlite3.Connection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -157,13 +158,15 @@ def give_way(connection: sqlite3.Connection, bounds: Bounds) -> int:
     """
     to_free = bounds.to_free(stats(connection).bytes)
     victims: list[tuple[int, int, int]] = []
+    levels: Counter[int] = Counter()
     if to_free <= 0:
         return 0
     found = connection.execute(
-        f"SELECT seq, {_COST} FROM out WHERE class = {_DROPPABLE} ORDER BY level, seq"  # noqa: S608 - constants
+        f"SELECT seq, {_COST}, level FROM out WHERE class = {_DROPPABLE} ORDER BY level, seq"  # noqa: S608 - constants
     )
-    for seq, cost in found:
+    for seq, cost, level in found:
         victims.append((seq, seq, 1))
+        levels[level] += 1
         to_free -= cost
         if to_free <= 0:
             break
@@ -171,6 +174,10 @@ def give_way(connection: sqlite3.Connection, bounds: Bounds) -> int:
     for hole in queue.holes(victims):
         _skip_over(connection, hole, MessageClass.DROPPABLE)
     connection.execute("UPDATE counters SET dropped = dropped + ?", (len(victims),))
+    connection.executemany(
+        "INSERT INTO drops VALUES (?, ?) ON CONFLICT (level) DO UPDATE SET messages = messages + excluded.messages",
+        levels.items(),
+    )
     return len(victims)
 
 

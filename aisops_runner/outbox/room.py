@@ -1,0 +1,20 @@
+"""How much room the outbox may take on the disk it is on."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from aisops_runner.outbox.queue import Bounds
+
+OUTBOX_BYTES = 512 * 1024 * 1024
+OUTBOX_SHARE = 0.1
+
+
+def bounds_for(data_dir: Path) -> Bounds:
+    """At most 512 MiB and at most a tenth of the disk."""
+    with contextlib.suppress(OSError):
+        existing = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
+        return Bounds(max_bytes=min(OUTBOX_BYTES, int(shutil.disk_usage(existing).total * OUTBOX_SHARE)))
+    return Bounds(max_bytes=OUTBOX_BYTES)
