@@ -24,6 +24,7 @@ from aisops_protocol.messages import (
 )
 
 T = TypeVar("T")
+_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
 ECHO = Capability(
     name="test.echo",
     plugin="test",
@@ -67,13 +68,20 @@ class End:
 class RawRunner:
     """One stream. `frame` defaults may be overridden to claim what is not true."""
 
-    def __init__(self, port: int, token: str | None, tenant_id: str = "t_default", runner_id: str = "runner-1") -> None:
+    def __init__(
+        self,
+        port: int,
+        token: str | None,
+        tenant_id: str = "t_default",
+        runner_id: str = "runner-1",
+        timeout_s: float = 60,
+    ) -> None:
         self.tenant_id, self.runner_id, self.session_id = tenant_id, runner_id, b""
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", list(_OPTIONS))
         self._up: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         metadata = [("authorization", f"Bearer {token}")] if token is not None else []
         connect = self._channel.stream_stream(METHOD_PATH)
-        self._call: Any = connect(iter(self._up.get, None), metadata=metadata, timeout=60)
+        self._call: Any = connect(iter(self._up.get, None), metadata=metadata, timeout=timeout_s)
         self._down: Iterator[CoreBody] = self._bodies()
         self._seq = 0
 
