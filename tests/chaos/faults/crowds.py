@@ -32,7 +32,7 @@ RETURN_S = 10.0
 RESTART_S = 30.0
 CORE_KIB = 250 * 1024
 UNREAD_S, FROZEN_S = 45.0, 50.0
-"""Core gives up a write after 30 s (a job is written again 10 s after the first time), a Runner after 45 s of silence."""
+"""Core gives up a write after 30 s (jobs are written again after 10 s) and a Runner after 45 s of silence."""
 GROWTH_KIB = 20 * 1024
 INPUT_CHARS = 16_000
 
