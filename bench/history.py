@@ -72,7 +72,7 @@ def fill(database: Path, count: int) -> None:
             records = [ended_job(ids.mint(), clock.unix_ms()) for _ in range(min(AT_ONCE, count - start))]
             audits = [_submitted(record) for record in records]
             with engine.begin() as connection:
-                store.insert_jobs(connection, records)
+                store.insert_whole(connection, records)
                 append(connection, audits, clock.unix_ms())
     finally:
         engine.dispose()

@@ -21,6 +21,7 @@ from aisops_core.dispatch.resolution import NOTE_CHARS, Verdict
 from aisops_core.tenants.principal import Principal
 from aisops_protocol import limits
 
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 MAX_WAIT_S = 60
 PAGE = 50
 MAX_PAGE = 200
@@ -117,10 +118,10 @@ class SubmitBody(Body):
 
     def request(self, default_ttl_s: float) -> SubmitJob:
         """Return the request for dispatch; its input is compact JSON again."""
-        data = json.dumps(self.input, ensure_ascii=False, separators=(",", ":")).encode()
         return SubmitJob(
             capability=self.capability,
-            input=data,
+            input=_compact(self.input).encode(),
+            document=self.input,
             labels=self.labels,
             runner_id=self.runner_id,
             timeout_s=self.timeout_s,

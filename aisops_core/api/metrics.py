@@ -48,13 +48,19 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=self._registry,
         )
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         Info("aisops_core_build", "Version of Core", registry=self._registry).info({"version": version})
         self._registry.register(_Readings(figures))
 
     def request(self, method: str, route: str, status: int, duration_s: float) -> None:
         """Count one answered request."""
-        self._requests.labels(method if method in KNOWN_METHODS else "other", route, str(status)).inc()
-        self._seconds.labels(route).observe(duration_s)
+        key = (method if method in KNOWN_METHODS else "other", route, status)
+        found = self._series.get(key)
+        if found is None:  # few: methods, routes and statuses are known sets
+            found = (self._requests.labels(key[0], route, str(status)), self._seconds.labels(route))
+            self._series[key] = found
+        found[0].inc()
+        found[1].observe(duration_s)
 
     async def exposition(self) -> tuple[bytes, str]:
         """Return the metrics in Prometheus' text format, and its content type."""

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from aisops_core.audit.log import append
 from aisops_core.audit.record import AuditEntry
 from aisops_core.clock import Clock
+from aisops_core.dispatch import job as machine
 from aisops_core.dispatch import store
 from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.matching import Demand
@@ -30,6 +31,8 @@ _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS: Final = 80
 _ID_CHARS: Final = 26
+_PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS: Final = range(10 * (_ID_CHARS // 2 - 1), -1, -10)
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _MAY_ACT: Final = frozenset({"admin", "operator"})
 
@@ -62,7 +65,7 @@ def first_id_at(unix_ms: int) -> str:
 
 
 def _spelled(number: int) -> str:
-    return "job_" + "".join([_ALPHABET[(number >> shift) & 31] for shift in range(5 * (_ID_CHARS - 1), -1, -5)])
+    return "job_" + "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
 def check_role(principal: Principal) -> None:
@@ -169,7 +172,7 @@ def submission(
         finished_unix_ms=None,
         cancel_requested_unix_ms=None,
         idempotency_key=idempotency_key,
-        request_digest=digest(request),
+        request_digest=digest(request) if idempotency_key else b"",  # nobody else can repeat it
         created_by=principal.actor,
         execution_id=request.execution_id,
         step_id=request.step_id,
@@ -182,19 +185,21 @@ def submission(
 Admitted = tuple[JobRecord, bool]
 
 
-def admit(
-    connection: Connection, submissions: Sequence[Submission], now_ms: int
-) -> list[Admitted | IdempotencyMismatch]:
-    """Store many submissions at once.
+def sort_out(
+    connection: Connection, submissions: Sequence[Submission]
+) -> tuple[list[Admitted | IdempotencyMismatch], list[Submission]]:
+    """Tell new submissions from repeated ones.
 
     Returns:
-        For each, in order, the job and whether it is new, or IdempotencyMismatch when its key made another job.
+        For each, in order, the job and whether it is new, or IdempotencyMismatch when its key made another job; and
+        those that are new and still to be stored.
     """
     known = _known_keys(connection, submissions)
     outcomes: list[Admitted | IdempotencyMismatch] = []
     fresh: list[Submission] = []
     for entry in submissions:
         record = entry.record
+        machine.forget_lease(record)  # this unit of work may run a second time
         earlier = known.get((record.tenant_id, record.idempotency_key)) if record.idempotency_key else None
         if earlier is None:
             fresh.append(entry)
@@ -203,9 +208,13 @@ def admit(
             outcomes.append((record, True))
         else:
             outcomes.append(repeated(earlier, record.request_digest))
+    return outcomes, fresh
+
+
+def store_new(connection: Connection, fresh: Sequence[Submission], now_ms: int) -> None:
+    """Store new jobs, each with its audit record."""
     store.insert_jobs(connection, [entry.record for entry in fresh])
     append(connection, [_audit(entry) for entry in fresh], now_ms)
-    return outcomes
 
 
 def repeated(earlier: JobRecord, request_digest: bytes) -> Admitted | IdempotencyMismatch:

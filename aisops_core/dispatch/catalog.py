@@ -84,4 +84,6 @@ def _known(offers: Mapping[str, Sequence[CapabilityRecord]], runner_id: str | No
 
 
 def _newest(records: Sequence[CapabilityRecord], runner_id: str | None) -> CapabilityRecord | None:
-    return next((record for record in records if runner_id in {None, record.runner_id}), None)
+    if runner_id is None:
+        return records[0] if records else None
+    return next((record for record in records if record.runner_id == runner_id), None)

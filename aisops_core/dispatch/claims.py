@@ -58,41 +58,71 @@ class Claims:
     fenced: list[SessionRef] = field(default_factory=list)
 
 
-def claim(
-    connection: Connection,
-    markets: Sequence[Market],
-    *,
-    terms: LeaseTerms,
-    now_ms: int,
-    random_bytes: Callable[[int], bytes],
-) -> Claims:
+def claim(connection: Connection, markets: Sequence[Market], lessor: Lessor) -> Claims:
     """Lease waiting jobs to the sessions that may have them."""
     claims = Claims()
     for market in markets:
         live = _unfenced(connection, market, claims)
         if not live:
             continue
-        waiting, exhausted = _waiting(connection, market, live, now_ms)
-        jobs = {job.job_id: job for job in waiting}
-        keyed = [(job.job_id, market.routes[job.route]) for job in waiting]
-        pairs = assign(keyed, [capacity.offer for capacity in live.values()])[:CLAIM_LIMIT]
-        drawn, until = random_bytes(LEASE_BYTES * len(pairs)), terms.until(now_ms)
-        for at, (job_id, runner_id) in enumerate(pairs):
-            capacity, job = live[runner_id], jobs[job_id]
-            lease_id = drawn[at * LEASE_BYTES : (at + 1) * LEASE_BYTES]
-            machine.lease(
-                job,
-                Grant(runner_id, capacity.ref.session_epoch, capacity.journal_id, lease_id, until, terms.patience_ms),
-                now_ms,
-            )
-            if capacity.effects.get(job.capability) is not EffectClass.IDEMPOTENT:
-                job.effect_class = EffectClass.AT_MOST_ONCE  # the more careful of the two descriptions counts
-            claims.given.append((job, capacity.ref))
-        given = {job_id for job_id, _ in pairs}
+        waiting, exhausted = _waiting(connection, market, live, lessor.now_ms)
+        given = lessor.give(claims, market, live, waiting)
         left = {job.route for job in waiting if job.job_id not in given}
         claims.emptied += [(market.tenant_id, route) for route in exhausted - left]
     store.save(connection, [job for job, _ in claims.given])
     return claims
+
+
+def lease_new(connection: Connection, markets: Sequence[Market], jobs: Sequence[JobRecord], lessor: Lessor) -> Claims:
+    """Lease jobs that are about to be stored for the first time, so that they need not be stored as waiting before.
+
+    Jobs that wait on the same route already go first: then the new ones are left to wait behind them.
+    """
+    claims = Claims()
+    for market in markets:
+        live = _unfenced(connection, market, claims)
+        if not live:
+            continue
+        open_routes = {
+            route for route in market.routes if not store.more_queued_on(connection, market.tenant_id, route, 0)
+        }
+        mine = [job for job in jobs if job.tenant_id == market.tenant_id and job.route in open_routes]
+        mine.sort(key=_turn)
+        lessor.give(claims, market, live, mine)
+    return claims
+
+
+@dataclass(frozen=True, slots=True)
+class Lessor:
+    """Draws up leases: their terms, and the moment they begin (wall clock, ms)."""
+
+    terms: LeaseTerms
+    now_ms: int
+    random_bytes: Callable[[int], bytes]
+
+    def give(
+        self, claims: Claims, market: Market, live: Mapping[str, Capacity], waiting: Sequence[JobRecord]
+    ) -> set[str]:
+        """Lease jobs, in the order given, to sessions that may have them; returns the ids of those leased."""
+        jobs = {job.job_id: job for job in waiting}
+        keyed = [(job.job_id, market.routes[job.route]) for job in waiting]
+        pairs = assign(keyed, [capacity.offer for capacity in live.values()])
+        drawn, until = self.random_bytes(LEASE_BYTES * len(pairs)), self.terms.until(self.now_ms)
+        patience_ms = self.terms.patience_ms
+        for at, (job_id, runner_id) in enumerate(pairs):
+            capacity, job = live[runner_id], jobs[job_id]
+            lease_id = drawn[at * LEASE_BYTES : (at + 1) * LEASE_BYTES]
+            grant = Grant(runner_id, capacity.ref.session_epoch, capacity.journal_id, lease_id, until, patience_ms)
+            machine.lease(job, grant, self.now_ms)
+            if capacity.effects.get(job.capability) is not EffectClass.IDEMPOTENT:
+                job.effect_class = EffectClass.AT_MOST_ONCE  # the more careful of the two descriptions counts
+            claims.given.append((job, capacity.ref))
+        return {job_id for job_id, _ in pairs}
+
+
+def _turn(job: JobRecord) -> tuple[int, str]:
+    """Order among waiting jobs: highest priority, then oldest."""
+    return -job.priority, job.job_id
 
 
 def _unfenced(connection: Connection, market: Market, claims: Claims) -> dict[str, Capacity]:
@@ -125,8 +155,8 @@ def _waiting(
         if len(ready) < room and not store.more_queued_on(connection, market.tenant_id, route, len(ready)):
             exhausted.add(route)
         found += ready
-    found.sort(key=lambda job: (-job.priority, job.job_id))
-    return found, exhausted
+    found.sort(key=_turn)
+    return found[:CLAIM_LIMIT], exhausted
 
 
 def message(job: JobRecord, terms: LeaseTerms) -> Job:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from aisops_core.dispatch import strict_json
+from aisops_core.dispatch.records import UNREAD
 from aisops_core.errors import FieldError, InputInvalid
 from aisops_protocol.limits import SCHEMA_BYTES
 from aisops_protocol.messages import Capability
@@ -63,27 +64,28 @@ class InputSchemas:
             return self.problems(capabilities)
         return None
 
-    def check(self, digest: bytes, schema: bytes, data: bytes) -> None:
+    def check(self, digest: bytes, schema: bytes, data: bytes, document: object = UNREAD) -> None:
         """Check an input, whose size the caller has capped.
 
         Args:
             digest: Names the schema in the cache.
             schema: JSON Schema, UTF-8.
             data: The input, UTF-8.
+            document: What the input says, from whoever has read it as strict JSON already.
 
         Raises:
             InputInvalid: Not strict JSON, or against the schema; the errors name places and rules, not values.
         """
-        try:
-            document = strict_json.loads(data)
-        except strict_json.NotStrictJson as error:
-            raise InputInvalid(f"The input is not valid JSON: {error}.", (FieldError("", str(error)),)) from None
+        if document is UNREAD:
+            try:
+                document = strict_json.loads(data)
+            except strict_json.NotStrictJson as error:
+                raise InputInvalid(f"The input is not valid JSON: {error}.", (FieldError("", str(error)),)) from None
         validator = self._find(digest, schema)
-        if isinstance(validator, str):
+        if isinstance(validator, str) or validator.is_valid(document):
             return
         errors = [_field_error(error) for error in islice(validator.iter_errors(document), MAX_ERRORS)]
-        if errors:
-            raise InputInvalid("The input breaks the capability's input schema.", errors)
+        raise InputInvalid("The input breaks the capability's input schema.", errors)
 
     def _find(self, digest: bytes, schema: bytes) -> jsonschema_rs.Validator | str:
         found = self._compiled.get(digest)

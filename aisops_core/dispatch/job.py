@@ -120,6 +120,14 @@ def lease(job: JobRecord, grant: Grant, now_ms: int) -> None:
     job.hold_until_unix_ms = now_ms + job.timeout_ms + grant.patience_ms
 
 
+def forget_lease(job: JobRecord) -> None:
+    """Take back a lease that never was stored, because its transaction was rolled back and is run once more."""
+    if job.state is JobState.LEASED:
+        job.state = JobState.QUEUED
+        job.runner_id = job.session_epoch = job.journal_id = job.lease_id = None
+        job.lease_until_unix_ms = job.hold_until_unix_ms = job.leased_unix_ms = None
+
+
 def regrant(job: JobRecord, grant: Grant) -> None:
     """Put an active job's lease under a new session or lease id. How far it has got, and how long it may, stays.
 
@@ -348,6 +356,7 @@ __all__ = [
     "expire_in_queue",
     "fail",
     "finish",
+    "forget_lease",
     "lease",
     "note",
     "regrant",

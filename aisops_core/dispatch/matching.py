@@ -12,6 +12,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, TypeVar
 
 Key = TypeVar("Key")
@@ -30,8 +31,13 @@ class Demand:
     @property
     def route(self) -> bytes:
         """Digest of the demand (16 octets): equal for jobs that the same Runners may have."""
-        content = _encode([self.capability, self.labels, self.pinned_runner_id])
-        return hashlib.sha256(content.encode()).digest()[:_ROUTE_BYTES]
+        return _route_of(self)
+
+
+@lru_cache(maxsize=4096)
+def _route_of(demand: Demand) -> bytes:
+    content = _encode([demand.capability, demand.labels, demand.pinned_runner_id])
+    return hashlib.sha256(content.encode()).digest()[:_ROUTE_BYTES]
 
 
 def demand_of(capability: str, labels_json: str, pinned_runner_id: str | None) -> Demand:

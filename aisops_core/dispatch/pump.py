@@ -7,31 +7,35 @@ accepted. Both sleep until something changes and hold no rule of their own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import structlog
+from sqlalchemy import Connection
 
 from aisops_core.clock import Clock
+from aisops_core.dispatch import admission, upkeep
 from aisops_core.dispatch import store as job_store
-from aisops_core.dispatch import upkeep
-from aisops_core.dispatch.claims import Claims, claim, message
+from aisops_core.dispatch.admission import Admitted, Submission
+from aisops_core.dispatch.claims import Claims, Lessor, claim, lease_new, message
 from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.lease import LeaseTerms, clock_jumped
 from aisops_core.dispatch.sessions import LiveSession
-from aisops_core.dispatch.switchboard import Switchboard
+from aisops_core.dispatch.switchboard import Hold, Switchboard
 from aisops_core.dispatch.warden import Warden
+from aisops_core.errors import IdempotencyMismatch
 from aisops_core.storage.engine import Store
 
 RETRY_S: Final = 1.0
 """Pause after a failure of the database before trying again."""
 LOOK_S: Final = 60.0
 """The clock is compared with the monotonic one at least this often."""
+Outcomes = Sequence[Admitted | IdempotencyMismatch]
 log = structlog.get_logger(__name__)
 
 
 class Pump:
-    """Gives waiting jobs to sessions with free slots; one claim at a time, so that no slot is given twice."""
+    """Gives jobs to sessions with free slots: new ones as they are stored, waiting ones by a claim, one at a time."""
 
     def __init__(
         self, store: Store, board: Switchboard, clock: Clock, terms: LeaseTerms, random_bytes: Callable[[int], bytes]
@@ -47,37 +51,79 @@ class Pump:
                 await self._board.work.wait()
                 if self._claiming is None:
                     self._board.work.clear()
-                    self.claim_along()
+                    self.claim_now()
                 if self._claiming is not None:
                     await asyncio.wait({self._claiming})
         finally:
             if self._claiming is not None:
                 self._claiming.cancel()
 
-    def claim_along(self) -> None:
-        """Queue a claim right behind what was queued at the store, so that both are committed together.
+    def admit(self, entries: Sequence[Submission], now_ms: int) -> asyncio.Future[Outcomes]:
+        """Store submissions, those with a lease already for which a Runner has room: one transaction, one write a job.
 
-        When a claim is under way already, the next one follows it.
+        What follows from it is done whether the caller goes on waiting or not.
         """
+        markets = self._board.markets_for([entry.record for entry in entries])
+        hold, lessor = self._board.hold(markets), self._lessor(now_ms)
+
+        def unit(connection: Connection) -> tuple[Outcomes, Claims]:
+            outcomes, fresh = admission.sort_out(connection, entries)
+            claims = lease_new(connection, markets, [entry.record for entry in fresh], lessor)
+            admission.store_new(connection, fresh, now_ms)
+            return outcomes, claims
+
+        told: asyncio.Future[Outcomes] = asyncio.get_running_loop().create_future()
+        try:
+            storing = self._store.begin(unit)
+        except BaseException:
+            hold.release()
+            raise
+        storing.add_done_callback(lambda done: self._admitted(done, hold, told))
+        return told
+
+    def _admitted(
+        self, storing: asyncio.Future[tuple[Outcomes, Claims]], hold: Hold, told: asyncio.Future[Outcomes]
+    ) -> None:
+        """Send what was leased, have the rest claimed, and only then tell the caller."""
+        hold.release()
+        error = storing.exception()
+        if error is not None:
+            if not told.done():
+                told.set_exception(error)
+            return
+        outcomes, claims = storing.result()
+        self._send(claims)
+        waiting = [one[0] for one in outcomes if isinstance(one, tuple) and one[1] and one[0].state is JobState.QUEUED]
+        if waiting:
+            self._board.queued(waiting)
+        elif hold.slots > len(claims.given):
+            self._board.work.set()  # what was held for nothing may be what another job waits for
+        if not told.done():
+            told.set_result(outcomes)
+
+    def claim_now(self) -> None:
+        """Begin a claim of jobs that wait; when one is under way already, the next one follows it."""
         markets = self._board.markets() if self._claiming is None else ()
         if not markets:
             if self._claiming is not None:
                 self._board.work.set()
             return
-        mark, now_ms = self._board.routes.mark(), self._clock.unix_ms()
-        claims = self._store.begin(
-            lambda connection: claim(
-                connection, markets, terms=self._terms, now_ms=now_ms, random_bytes=self._random_bytes
-            )
-        )
+        mark, lessor, hold = self._board.routes.mark(), self._lessor(self._clock.unix_ms()), self._board.hold(markets)
+        claims = self._store.begin(lambda connection: claim(connection, markets, lessor))
         self._claiming = asyncio.create_task(
-            _surviving(self._conclude(claims, mark), self._board.work.set), name="dispatch-claim"
+            _surviving(self._conclude(claims, hold, mark), self._board.work.set), name="dispatch-claim"
         )
         self._claiming.add_done_callback(self._concluded)
 
-    async def _conclude(self, claiming: asyncio.Future[Claims], mark: int) -> None:
+    def _lessor(self, now_ms: int) -> Lessor:
+        return Lessor(self._terms, now_ms, self._random_bytes)
+
+    async def _conclude(self, claiming: asyncio.Future[Claims], hold: Hold, mark: int) -> None:
         """Send what was leased, once it is durable; more may wait when anything was given."""
-        claims = await claiming
+        try:
+            claims = await claiming
+        finally:
+            hold.release()
         self._send(claims)
         self._board.routes.drop(claims.emptied, mark)
         if claims.given or claims.fenced:

@@ -11,6 +11,7 @@ from aisops_protocol.messages import LogLevel, Welcome
 
 Item = TypeVar("Item")
 DAY_S: Final = 86_400.0
+UNREAD: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class SubmitJob:
         priority: Higher goes first, -100 to 100.
         execution_id: The workflow execution it belongs to, if any.
         step_id: The step of that execution, if any.
+        document: What `input` says, from whoever has read it as strict JSON already; UNREAD: nobody has.
     """
 
     capability: str
@@ -38,6 +40,7 @@ class SubmitJob:
     priority: int = 0
     execution_id: str = ""
     step_id: str = ""
+    document: object = UNREAD
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -29,8 +29,8 @@ class LiveSession:
     """One open session. Times are monotonic seconds.
 
     `leases` maps each lease to its job. `unaccepted` holds, oldest first, those sent without JobAccept yet and when.
-    `reserved` counts slots that the Runner says are taken by something Core does not know of. `backlog` are the earlier
-    openings of its outbox that still have rows to come.
+    `reserved` counts slots that the Runner says are taken by something Core does not know of, `offered` those that a
+    claim under way may give. `backlog` are the earlier openings of its outbox that still have rows to come.
     """
 
     ref: SessionRef
@@ -44,6 +44,7 @@ class LiveSession:
     leases: dict[bytes, str] = field(default_factory=dict)
     unaccepted: dict[bytes, float] = field(default_factory=dict)
     reserved: int = 0
+    offered: int = 0
     backlog: tuple[Share, ...] = ()
     draining: bool = False
     answer: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,7 +52,7 @@ class LiveSession:
     @property
     def free_slots(self) -> int:
         """How many more jobs the Runner can take now."""
-        return max(0, self.slots - len(self.leases) - self.reserved)
+        return max(0, self.slots - len(self.leases) - self.reserved - self.offered)
 
     @property
     def offer(self) -> Offer:
@@ -62,9 +63,12 @@ class LiveSession:
         """Whether the Runner may have such a job now."""
         return self.free_slots > 0 and refusal(demand, self.offer) is None
 
-    def capacity(self) -> Capacity:
-        """What the session has to give, for a claim."""
-        return Capacity(self.ref, self.offer, self.journal_id, self.capabilities)
+    def capacity(self, most: int) -> Capacity:
+        """What the session has to give, for a claim of at most so many jobs."""
+        offer = self.offer
+        return Capacity(
+            self.ref, replace(offer, free_slots=min(most, offer.free_slots)), self.journal_id, self.capabilities
+        )
 
     def hear(self, now: float) -> None:
         """Something arrived: the Runner is alive."""
@@ -138,7 +142,7 @@ class Sessions:
     def offers(self, tenant_id: str) -> dict[str, Offer]:
         """What the tenant's Runners connected here have to give, by Runner."""
         mine = (session for session in self._live.values() if session.ref.tenant_id == tenant_id)
-        return {session.ref.runner_id: session.capacity().offer for session in mine}
+        return {session.ref.runner_id: session.offer for session in mine}
 
     def find(self, ref: SessionRef) -> LiveSession | None:
         """The session of this reference, if it still is the Runner's newest here."""

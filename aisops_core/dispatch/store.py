@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -65,14 +65,35 @@ def _update(names: Sequence[str]) -> HotStatement:
 
 
 _INSERT: Final = HotStatement(insert(jobs), COLUMNS)
+# What is not there yet when a job is new; every parameter has its price, an empty one most of all.
+# (The default of `error_details` would come back from SQLite as text.)
+_LATER: Final = frozenset({"started_unix_ms", "cancel_requested_unix_ms", *_END}) - {"error_details"}
+_NEW: Final = tuple(name for name in COLUMNS if name not in _LATER)
+_INSERT_NEW: Final = HotStatement(insert(jobs), _NEW)
+# What a success changes of a job that was active.
+_DONE: Final = (
+    "state", "lease_until_unix_ms", "hold_until_unix_ms", "started_unix_ms", "finished_unix_ms",
+    *COLUMNS[COLUMNS.index("plugin") : COLUMNS.index("input")],
+)  # fmt: skip
+_SAVE_DONE: Final = _update(_DONE)
 _SAVE_HEAD: Final = _update(_HEAD)
 _SAVE_END: Final = _update((*_HEAD, *_END))
-_row_all: Final = attrgetter(*COLUMNS)
-_row_head: Final = attrgetter(*_HEAD, *_KEY)
-_row_end: Final = attrgetter(*_HEAD, *_END, *_KEY)
+
+
+def _row_of(*names: str) -> Callable[[JobRecord], Row]:
+    """Gets a row of these columns; enums as the plain values they stand for, which a driver need not adapt."""
+    plain = {"state": "state._value_", "effect_class": "effect_class._value_"}
+    return attrgetter(*[plain.get(name, name) for name in names])
+
+
+_row_all: Final = _row_of(*COLUMNS)
+_row_new: Final = _row_of(*_NEW)
+_row_head: Final = _row_of(*_HEAD, *_KEY)
+_row_end: Final = _row_of(*_HEAD, *_END, *_KEY)
+_row_done: Final = _row_of(*_DONE, *_KEY)
 _WHOLE: Final = (*_HEAD, *_END, "queue_expires_unix_ms")
 _SAVE_WHOLE: Final = _update(_WHOLE)
-_row_whole: Final = attrgetter(*_WHOLE, *_KEY)
+_row_whole: Final = _row_of(*_WHOLE, *_KEY)
 
 _NOTE_NAMES: Final = tuple(Note.__dataclass_fields__)
 _INSERT_NOTE: Final = HotStatement(insert(job_notes), _NOTE_NAMES)
@@ -141,7 +162,12 @@ def _record(row: Sequence[Any]) -> JobRecord:
 
 
 def insert_jobs(connection: Connection, records: Sequence[JobRecord]) -> None:
-    """Store new jobs in one statement."""
+    """Store jobs that wait, or were leased before they were ever stored, in one statement."""
+    _INSERT_NEW.many(connection, [_row_new(record) for record in records])
+
+
+def insert_whole(connection: Connection, records: Sequence[JobRecord]) -> None:
+    """Store jobs at any point of their lives."""
     _INSERT.many(connection, [_row_all(record) for record in records])
 
 
@@ -149,13 +175,17 @@ def save(connection: Connection, records: Iterable[JobRecord]) -> None:
     """Write back what the state machine changed: jobs that ended with their result, others without."""
     heads: list[Row] = []
     ends: list[Row] = []
+    done: list[Row] = []
     for record in records:
-        if record.terminal:
+        if record.state is JobState.SUCCEEDED:
+            done.append(_row_done(record))
+        elif record.terminal:
             ends.append(_row_end(record))
         else:
             heads.append(_row_head(record))
     _SAVE_HEAD.many(connection, heads)
     _SAVE_END.many(connection, ends)
+    _SAVE_DONE.many(connection, done)
 
 
 def save_whole(connection: Connection, record: JobRecord) -> None:

@@ -19,7 +19,7 @@ from aisops_core.dispatch.pump import Pump
 from aisops_core.dispatch.records import SubmitJob
 from aisops_core.dispatch.switchboard import Switchboard
 from aisops_core.dispatch.waiters import Waiting
-from aisops_core.errors import CoreError, InputInvalid, InvalidRequest, UnknownCapability
+from aisops_core.errors import CoreError, IdempotencyMismatch, InputInvalid, InvalidRequest, UnknownCapability
 from aisops_core.runners.record import CapabilityRecord
 from aisops_core.storage.engine import Store
 from aisops_core.storage.gather import Gather
@@ -154,7 +154,7 @@ class Submissions:
         try:
             admission.check_request(request, key)
             if isinstance(offer, CapabilityRecord):
-                self._schemas.check(offer.schema_digest, offer.input_schema, request.input)
+                self._schemas.check(offer.schema_digest, offer.input_schema, request.input, request.document)
         except InvalidRequest as error:
             return error
         return offer
@@ -173,13 +173,8 @@ class Submissions:
         except IntegrityError:
             return await self._admit(entries)
 
-    async def _admit(self, batch: Sequence[Submission]) -> Sequence[Admitted | CoreError]:
-        """Store a batch, with the claim that may give it out right behind it: both cost one fsync."""
-        now_ms = self._clock.unix_ms()
-        stored = self._store.begin(lambda connection: admission.admit(connection, batch, now_ms))
-        self._board.queued([entry.record for entry in batch])
-        self._pump.claim_along()
-        return await stored
+    async def _admit(self, batch: Sequence[Submission]) -> Sequence[Admitted | IdempotencyMismatch]:
+        return await self._pump.admit(batch, self._clock.unix_ms())
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 

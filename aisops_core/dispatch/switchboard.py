@@ -60,6 +60,20 @@ class Routes:
         return self._tenants.items()
 
 
+class Hold:
+    """Slots on offer in a claim that is under way. Each slot is in one hold at most, so that none is given twice."""
+
+    def __init__(self, held: Sequence[tuple[LiveSession, int]]) -> None:
+        self._held = held
+        self.slots = sum(slots for _, slots in held)
+
+    def release(self) -> None:
+        """The claim is over; what it gave counts as given from now on."""
+        for session, slots in self._held:
+            session.offered -= slots
+        self._held = ()
+
+
 class Switchboard:
     """Joins what is known in memory, and wakes the pump and the timekeeper when it changes."""
 
@@ -107,15 +121,53 @@ class Switchboard:
 
     def markets(self) -> list[Market]:
         """Tenants that have both a route with waiting jobs and a session with room for it."""
-        markets = []
+        found = []
         for tenant_id, waiting in self.routes.all():
-            routes: dict[bytes, Demand] = {}
-            found: dict[str, LiveSession] = {}
-            for route, demand in waiting.items():
-                sessions = self.sessions.with_room(tenant_id, demand, CLAIM_LIMIT)
-                if sessions:
-                    routes[route] = demand
-                    found.update((session.ref.runner_id, session) for session in sessions)
-            if routes:
-                markets.append(Market(tenant_id, [session.capacity() for session in found.values()], routes))
-        return markets
+            wanted = [(route, demand, CLAIM_LIMIT) for route, demand in waiting.items()]
+            market = self._market(tenant_id, wanted, CLAIM_LIMIT)
+            if market is not None:
+                found.append(market)
+        return found
+
+    def markets_for(self, records: Sequence[JobRecord]) -> list[Market]:
+        """As `markets`, for jobs that are about to be stored: no session offers more than there are jobs for it."""
+        counts: dict[str, dict[bytes, tuple[Demand, int]]] = {}
+        for record in records:
+            routes = counts.setdefault(record.tenant_id, {})
+            known = routes.get(record.route)
+            if known is None:
+                demand = demand_of(record.capability, record.labels_json, record.pinned_runner_id)
+                routes[record.route] = (demand, 1)
+            else:
+                routes[record.route] = (known[0], known[1] + 1)
+        found = []
+        for tenant_id, routes in counts.items():
+            wanted = [(route, demand, count) for route, (demand, count) in routes.items()]
+            market = self._market(tenant_id, wanted, sum(count for _, _, count in wanted))
+            if market is not None:
+                found.append(market)
+        return found
+
+    def _market(self, tenant_id: str, wanted: Sequence[tuple[bytes, Demand, int]], most: int) -> Market | None:
+        """A tenant's routes with the sessions that have room for so many jobs on each, none with more than `most`."""
+        routes: dict[bytes, Demand] = {}
+        found: dict[str, LiveSession] = {}
+        for route, demand, count in wanted:
+            sessions = self.sessions.with_room(tenant_id, demand, min(count, CLAIM_LIMIT))
+            if sessions:
+                routes[route] = demand
+                found.update((session.ref.runner_id, session) for session in sessions)
+        if not routes:
+            return None
+        return Market(tenant_id, [session.capacity(most) for session in found.values()], routes)
+
+    def hold(self, markets: Iterable[Market]) -> Hold:
+        """Keep the slots that these markets offer from being offered a second time."""
+        held = []
+        for market in markets:
+            for capacity in market.capacities:
+                session = self.sessions.find(capacity.ref)
+                if session is not None:
+                    held.append((session, capacity.offer.free_slots))
+                    session.offered += capacity.offer.free_slots
+        return Hold(held)
