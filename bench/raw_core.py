@@ -1,8 +1,8 @@
 """A Core end that only keeps a Runner busy: it speaks the contract, stores nothing and acknowledges at once.
 
-Run as a process of its own (`python -m bench.raw_core`): prints the port it listens on, then answers each line
-`IN_FLIGHT COUNT` on standard input with one round's figures as a JSON line. The latency of a job is from handing it to
-the stream until its result is decoded here.
+Run as a process of its own (`python -m bench.raw_core`): prints the port it listens on, then answers each line on
+standard input with a JSON line: `IN_FLIGHT COUNT` with one round's figures, `drain COUNT` with how a backlog of so many
+messages came. The latency of a job is from handing it to the stream until its result is decoded here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import grpc
@@ -23,7 +25,7 @@ from aisops_protocol.codec import METHOD, SERVICE_NAME, decode_runner_frame, enc
 from aisops_protocol.limits import FRAME_BYTES
 from aisops_protocol.messages import Ack, EffectClass, Hello, Job, JobResult, ResultStatus, Welcome
 from aisops_protocol.resume import resume
-from aisops_protocol.session import CoreSession, Delivered, HelloReceived, Identity
+from aisops_protocol.session import CoreSession, Delivered, HeartbeatReceived, HelloReceived, Identity
 from bench.figures import Figure
 from bench.submit import TEXT
 
@@ -32,6 +34,7 @@ INPUT = json.dumps({"text": TEXT}).encode()
 INPUT_SHA256 = hashlib.sha256(INPUT).digest()
 WINDOW_MESSAGES, WINDOW_BYTES = 8192, 16 * 1024 * 1024
 LEASE_MS = 60_000
+HEARTBEAT_MS = 1_000
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_send_message_length", FRAME_BYTES),
@@ -92,10 +95,33 @@ class Round:
         return figure.document() | {"sidecar_pid": self.sidecar_pid}
 
 
+@dataclass
+class Backlog:
+    """How a backlog comes: counted from the Welcome on. Times in seconds."""
+
+    welcomed_at: float = 0.0
+    first_at: float = 0.0
+    messages: int = 0
+    beats: list[float] = field(default_factory=list)
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def document(self) -> dict[str, Any]:
+        """The figures."""
+        now = time.perf_counter()
+        gaps = [later - earlier for earlier, later in pairwise([self.welcomed_at, *self.beats, now])]
+        return {
+            "messages": self.messages,
+            "first_message_s": self.first_at - self.welcomed_at,
+            "messages_per_s": self.messages / (now - self.first_at),
+            "longest_without_heartbeat_s": max(gaps),
+        }
+
+
 class RawCore:
     """Serves one Runner at a time."""
 
     def __init__(self) -> None:
+        self._backlog = Backlog()
         self._server = grpc.aio.server(options=_OPTIONS)
         self._round: Round | None = None
         self._session: CoreSession | None = None
@@ -123,6 +149,13 @@ class RawCore:
         found, self._round = self._round.document(), None
         return found
 
+    async def drain(self, count: int) -> dict[str, Any]:
+        """Wait until so many messages have come."""
+        while self._backlog.messages < count:
+            self._backlog.moved.clear()
+            await self._backlog.moved.wait()
+        return self._backlog.document()
+
     async def _connect(self, _requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         session = self._session = CoreSession(Identity(TENANT, RUNNER), time.monotonic())
         reading = asyncio.create_task(self._read(session, context))
@@ -146,10 +179,15 @@ class RawCore:
                     self._welcome(session, event.hello)
                 elif isinstance(event, Delivered):
                     self._take(session, event)
+                elif isinstance(event, HeartbeatReceived):
+                    self._backlog.beats.append(time.perf_counter())
             self._wake.set()
         self._wake.set()
 
     def _take(self, session: CoreSession, event: Delivered) -> None:
+        self._backlog.first_at = self._backlog.first_at or time.perf_counter()
+        self._backlog.messages += len(event.envelopes)
+        self._backlog.moved.set()
         for envelope in event.envelopes:
             if isinstance(envelope.body, JobResult) and self._round is not None:
                 self._round.ended(envelope.body)
@@ -165,12 +203,14 @@ class RawCore:
                 protocol=1,
                 clock_unix_ms=int(time.time() * 1000),
                 ack_watermark=Ack(hello.queue_epoch, resume(hello, {}).seq),
+                heartbeat_interval_ms=HEARTBEAT_MS,
                 lease_ms=LEASE_MS,
                 max_inflight_messages=WINDOW_MESSAGES,
                 max_inflight_bytes=WINDOW_BYTES,
             ),
             time.monotonic(),
         )
+        self._backlog.welcomed_at = time.perf_counter()
         if any(capability.name == CAPABILITY for capability in hello.capabilities):
             self._connected.set()
 
@@ -181,8 +221,9 @@ async def serve() -> None:
     print(await core.start(), flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        in_flight, count = map(int, line.split())
-        print(json.dumps(await core.measure(in_flight, count)), flush=True)
+        what, count = line.split()
+        found = core.drain(int(count)) if what == "drain" else core.measure(int(what), int(count))
+        print(json.dumps(await found), flush=True)
     await core.stop()
 
 
