@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from aisops_plugin_sdk import batch
-from aisops_plugin_sdk.batch import CallLine
 from aisops_plugin_sdk.secret import Redactor
 from aisops_plugin_sdk.server import answers
 from aisops_plugin_sdk.server.answers import Answer, CallOutcome
+from aisops_plugin_sdk.server.call_lines import CallLine
 from aisops_plugin_sdk.server.invocations import Ended
 
 Start = Callable[[CallLine, Ended], Answer | None]

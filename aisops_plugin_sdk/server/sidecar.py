@@ -12,7 +12,6 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from aisops_plugin_sdk import batch, signing
-from aisops_plugin_sdk.batch import CallLine
 from aisops_plugin_sdk.capability import Capability, refused_mapping
 from aisops_plugin_sdk.errors import JsonRefused, PluginError, SignatureRefused
 from aisops_plugin_sdk.logs import LogRecord, LogSink
@@ -21,7 +20,8 @@ from aisops_plugin_sdk.server import answers
 from aisops_plugin_sdk.server.answers import Answer, Refusal, Stream
 from aisops_plugin_sdk.server.batches import BatchAnswer
 from aisops_plugin_sdk.server.body import body_object, read_body
-from aisops_plugin_sdk.server.call_headers import read_call, read_facts
+from aisops_plugin_sdk.server.call_headers import read_call
+from aisops_plugin_sdk.server.call_lines import CallLine, read_calls
 from aisops_plugin_sdk.server.invocations import Ended, Invocations
 from aisops_plugin_sdk.server.lifecycle import Lifecycle
 from aisops_plugin_sdk.server.routes import Route, find_route
@@ -144,7 +144,7 @@ class Sidecar:
         if route.name == "invoke":
             return await self._invoke(unquote(route.argument), request, body)
         if route.name == "batch":
-            return Stream(BatchAnswer(batch.read_calls(body), self._start, self._lifecycle.redactor).pieces())
+            return Stream(BatchAnswer(read_calls(body), self._start, self._lifecycle.redactor).pieces())
         if route.name in ("send", "alimtalk"):
             return await self._send(route, request, body, query)
         if route.name == "cancel":
@@ -165,7 +165,7 @@ class Sidecar:
         """Start one call of a batch, or answer why not."""
         try:
             capability, given = self._read(call.capability, call.body)
-            self._invocations.start(capability, given, read_facts(call.facts), call.body, ended)
+            self._invocations.start(capability, given, call.call(), call.body, ended)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one call concerns no other
             return self._failed(error)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,19 @@ def run(config_file: Path | None, *, once: bool) -> None:
 async def _work(config: RunnerConfig, redactor: Redactor, *, once: bool) -> None:
     from aisops_runner.app import build
 
-    await build(config, redactor=redactor, once=once).run()
+    runner = build(config, redactor=redactor, once=once)
+    _spare_the_collector()
+    await runner.run()
+
+
+def _spare_the_collector() -> None:
+    """Look for garbage in cycles seldom: there is hardly any, and each look goes through every job and row held.
+
+    What the imports left is not looked at again at all.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisops_plugin_sdk import batch, contracts
+from aisops_plugin_sdk.context import CallInfo
 from aisops_plugin_sdk.errors import InvalidRequest
+from aisops_plugin_sdk.server import call_headers, call_lines
 
 IDS = st.text("ABCxyz019._:-", min_size=1, max_size=20)
 PRINTABLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=30)
@@ -19,7 +21,10 @@ JSON = st.recursive(
 )
 
 
-FACTS = st.dictionaries(st.sampled_from(["job_id", "idempotency_key"]), PRINTABLE)
+NUMBERS = st.integers(0, 10**15 - 1)
+FACTS = st.fixed_dictionaries(
+    {}, optional={"job_id": IDS, "idempotency_key": PRINTABLE, "attempt": NUMBERS, "deadline_ms": NUMBERS}
+)
 
 
 @given(IDS, FACTS, JSON, st.sampled_from([(",", ":"), (", ", ": ")]))
@@ -28,8 +33,13 @@ def test_a_call_comes_back_as_it_was_written_its_input_to_the_octet(identity, fa
     body = json.dumps(document, ensure_ascii=False, separators=separators).encode("utf-8", "surrogatepass")
     line = batch.write_call(identity, "a.b", facts, body)
     assert line.count(b"\n") == 1
-    (found,) = batch.read_calls(line)
-    assert (found.id, found.capability, found.facts, found.body) == (identity, "a.b", facts, body)
+    (found,) = call_lines.read_calls(line)
+    assert (found.id, found.capability, found.call(), found.body) == (
+        identity,
+        "a.b",
+        call_headers.read_facts(facts),
+        body,
+    )
 
 
 def test_a_written_call_is_a_call_of_the_schema():
@@ -39,7 +49,7 @@ def test_a_written_call_is_a_call_of_the_schema():
 
 def test_an_input_cannot_name_another_capability():
     line = batch.write_call("1", "a.b", {}, b'{},"capability":"c.d"')
-    (found,) = batch.read_calls(line)
+    (found,) = call_lines.read_calls(line)
     assert (found.capability, found.body) == (
         "a.b",
         b'{},"capability":"c.d"',
@@ -48,8 +58,25 @@ def test_an_input_cannot_name_another_capability():
 
 def test_the_first_input_is_the_one_even_among_hostile_members():
     line = b'{"id":"1","capability":"a.b","job_id":"x\\",\\"input\\":{}","input":{"a":1}}'
-    (found,) = batch.read_calls(line)
+    (found,) = call_lines.read_calls(line)
     assert (found.facts, found.body) == ({"job_id": 'x","input":{}'}, b'{"a":1}')
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"job_id": "two words"}, {"attempt": True}, {"attempt": "1"}, {"deadline_ms": -1}, {"deadline_ms": 10**15},
+     {"idempotency_key": "x" * 256}, {"idempotency_key": "with space"}, {"tenant_id": None}, {"step_id": {"a": 1}}],
+)  # fmt: skip
+def test_a_member_that_is_not_of_its_form_is_for_the_calls_own_answer(facts):
+    (found,) = call_lines.read_calls(batch.write_call("1", "a.b", facts, b"{}"))
+    with pytest.raises(InvalidRequest) as refused:
+        found.call()
+    assert refused.value.code == "invalid_header"
+
+
+def test_members_nobody_knows_are_left_alone():
+    (found,) = call_lines.read_calls(batch.write_call("1", "a.b", {"job_id": "j", "colour": "red"}, b"{}"))
+    assert found.call() == CallInfo(job_id="j")
 
 
 @pytest.mark.parametrize(
@@ -72,14 +99,14 @@ def test_the_first_input_is_the_one_even_among_hostile_members():
 )
 def test_what_is_no_batch_is_refused_as_a_whole(body):
     with pytest.raises(InvalidRequest) as refused:
-        batch.read_calls(body)
+        call_lines.read_calls(body)
     assert refused.value.code == "invalid_batch"
 
 
 @given(st.binary(max_size=200))
 def test_no_octets_raise_anything_else(body):
     with contextlib.suppress(InvalidRequest):
-        batch.read_calls(body)
+        call_lines.read_calls(body)
 
 
 @given(IDS, st.integers(200, 599), st.binary(min_size=1).filter(lambda raw: b"\n" not in raw))
