@@ -7,7 +7,7 @@ FAULTS ?=
 CHAOS ?=
 CHAOS_SEED ?=
 
-.PHONY: help setup demo test unit check lint types layers proto proto-check states states-check wheels chaos bench lock clean
+.PHONY: help setup demo test unit check lint types layers proto proto-check states states-check wheels chaos conformance bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -59,6 +59,13 @@ wheels: setup ## build every package into dist/, for `pip install --find-links d
 
 chaos: setup ## inject faults and count what is lost or doubled (FAULTS=F1,F4 for some; CHAOS=full; CHAOS_SEED=… replays)
 	@$(RUN) -m tests.chaos --faults "$(FAULTS)" $(if $(filter full,$(CHAOS)),--full) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+
+conformance: setup ## point the delivery-conformance kit at our own Runner (ONLY=job: one subject or check)
+	@$(BIN)/uv pip install -q --python $(RUN) --target build/conformance --no-deps --no-build-isolation plugins/conformance
+	@$(BIN)/aisops-delivery-conformance --runner '$(CURDIR)/$(BIN)/aisops-runner run' $(if $(ONLY),--only $(ONLY)) \
+		--env PYTHONPATH=$(CURDIR)/build/conformance --env CORE_GRPC_ENDPOINT={endpoint} \
+		--env TENANT_ID={tenant} --env RUNNER_ID={runner} --env AISOPS_RUNNER_TOKEN_FILE={token_file} \
+		--env AISOPS_RUNNER_DATA_DIR={data} --env AISOPS_RUNNER_JOB_SLOTS=4
 
 bench: setup ## speed, beside the limits and (where redis-server is installed) Celery
 	@$(RUN) -m bench

@@ -1,8 +1,8 @@
-"""Make everything that is made from the wire contract: message code, type stubs, descriptor baseline, diagram.
+"""Make everything that is made from the wire contract: message code, type stubs, descriptor baseline, diagram, table.
 
-    python scripts/generate_protocol.py             regenerate beside the .proto file, redraw docs/protocol.md
+    python scripts/generate_protocol.py             regenerate beside the .proto file, redraw the pages
     python scripts/generate_protocol.py --check     regenerate elsewhere and compare; exit 1 when anything is stale
-    python scripts/generate_protocol.py --docs      only redraw the state diagram in docs/protocol.md
+    python scripts/generate_protocol.py --docs      only redraw docs/protocol.md and docs/delivery-conformance.md
     python scripts/generate_protocol.py --baseline  take today's contract as the one `buf breaking` compares with
 
 The generator is pinned (requirements/codegen.txt) in an environment of its own, `.venv-codegen`, because generated
@@ -10,8 +10,8 @@ code refuses runtimes older than its generator: pinning low lets users keep any 
 no runner_pb2_grpc.py: both ends register and call `Connect` with the codec's bytes functions and the method path, so
 the stub's message classes would only be a second, unchecked way in.
 
-Exit codes: 0 done or fresh, 1 stale or the generator failed. Standard library only, but for the diagram, which is
-drawn from the transition table of `aisops_protocol`.
+Exit codes: 0 done or fresh, 1 stale or the generator failed. Standard library only, but for the pages, which are
+drawn from the transition table and the conformance checks of `aisops_protocol`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ REQUIREMENTS = ROOT / "requirements" / "codegen.txt"
 CODEGEN = ROOT / ".venv-codegen"
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 PAGE = ROOT / "docs" / "protocol.md"
+KIT_PAGE = ROOT / "docs" / "delivery-conformance.md"
 BEGIN, END = "<!-- session diagram: begin (made by scripts/generate_protocol.py) -->", "<!-- session diagram: end -->"
+KIT_BEGIN, KIT_END = "<!-- checks: begin (made by scripts/generate_protocol.py) -->", "<!-- checks: end -->"
 
 
 def run(*command: str | Path) -> None:
@@ -93,13 +95,22 @@ def write_baseline() -> None:
     run(ensure_generator(), "-m", "grpc_tools.protoc", "-I", ".", f"--descriptor_set_out={BASELINE}", SOURCE)
 
 
-def drawn(page: str) -> str:
-    """The page with its state diagram drawn from the transition table."""
+def drawn() -> dict[Path, str]:
+    """The pages with what is made in them: the state diagram, and the table of the conformance kit's checks."""
+    from aisops_protocol.conformance.registry import every
+    from aisops_protocol.conformance.report import page_table
     from aisops_protocol.session import diagram
 
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n```mermaid\n{diagram()}```\n{END}{tail}"
+    return {
+        PAGE: between(PAGE, BEGIN, f"```mermaid\n{diagram()}```\n", END),
+        KIT_PAGE: between(KIT_PAGE, KIT_BEGIN, page_table(every()), KIT_END),
+    }
+
+
+def between(page: Path, begin: str, made: str, end: str) -> str:
+    """A page's text with something new between its two marks."""
+    head, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    return f"{head}{begin}\n{made}{end}{rest.partition(end)[2]}"
 
 
 def stale() -> list[str]:
@@ -111,8 +122,7 @@ def stale() -> list[str]:
             committed = PROTO / path
             if not committed.exists() or committed.read_bytes() != (Path(folder) / path).read_bytes():
                 found.append(f"proto/{path}")
-    if PAGE.read_text(encoding="utf-8") != drawn(PAGE.read_text(encoding="utf-8")):
-        found.append(str(PAGE.relative_to(ROOT)))
+    found += [str(page.relative_to(ROOT)) for page, text in drawn().items() if page.read_text("utf-8") != text]
     return found
 
 
@@ -121,7 +131,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make everything that is made from the wire contract.")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--check", action="store_true", help="compare only; exit 1 when something is stale")
-    choice.add_argument("--docs", action="store_true", help="only redraw the diagram in docs/protocol.md")
+    choice.add_argument("--docs", action="store_true", help="only redraw what is made in the pages")
     choice.add_argument("--baseline", action="store_true", help="take today's contract as released")
     options = parser.parse_args()
     if options.check:
@@ -134,7 +144,8 @@ def main() -> int:
         return 0
     if not options.docs:
         generate(PROTO)
-    PAGE.write_text(drawn(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, text in drawn().items():
+        page.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -77,7 +77,8 @@ def in_pieces(result: JobResult, output: bytes) -> list[RunnerBody]:
     pieces: list[RunnerBody] = []
     for index in range(count):
         data = output[index * RESULT_CHUNK_BYTES : (index + 1) * RESULT_CHUNK_BYTES]
-        pieces.append(ResultChunk(result.job_id, result.lease_id, index, count, data, sha256))
+        digest = sha256 if index == count - 1 else b""
+        pieces.append(ResultChunk(result.job_id, result.lease_id, index, count, data, digest))
     return [*pieces, result]
 
 

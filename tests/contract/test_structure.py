@@ -23,12 +23,14 @@ MAX_LINES = 400
 FOLDERS = ("aisops_core", "aisops_runner", "aisops_plugin_sdk", "proto", "plugins", "demo", "bench", "scripts", "tests")
 GENERATED = ("proto/aisopsflow/",)
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
+CHANNELS = ("slack", "email", "telegram", "kakao")
 DISTRIBUTIONS = {
     "aisops_core": "aisops_core",
     "aisops_runner": "aisops_runner",
     "aisops_plugin_sdk": "aisops_plugin_sdk",
     "proto": "proto/aisops_protocol",
-    **{f"plugins/{name}": f"plugins/{name}/aisops_plugin_{name}" for name in ("slack", "email", "telegram", "kakao")},
+    **{f"plugins/{name}": f"plugins/{name}/aisops_plugin_{name}" for name in CHANNELS},
+    "plugins/conformance": "plugins/conformance/aisops_plugin_conformance",
 }
 PARTS = {"pydantic_core": "pydantic", "aisopsflow": "aisops-protocol"}  # imported under a name of their own
 ONLY_FOR_TESTERS = {("aisops_plugin_sdk", "pytest")}  # the test kit's pytest plugin, imported by pytest alone
@@ -197,7 +199,7 @@ def test_commands_of_the_pages_are_targets_of_make(page: Path) -> None:
 def test_files_and_tests_that_a_page_names_exist(page: Path) -> None:
     text = re.sub(r"(?s)```.*?```", "", page.read_text())  # examples name files of the reader's own
     files = re.findall(
-        r"`((?:tests|docs|demo|scripts|proto|plugins/(?:slack|email|telegram|kakao))/[\w./-]+\.\w+)", text
+        r"`((?:tests|docs|demo|scripts|proto|plugins/(?:slack|email|telegram|kakao|conformance))/[\w./-]+\.\w+)", text
     )
     assert not [name for name in files if not (ROOT / name).exists()]
     tests = {name for path in sources() if "tests/" in relative(path) for name in functions(path)}

@@ -24,6 +24,7 @@ DISTRIBUTIONS = {
     "plugins/email": ("aisops_plugin_email",),
     "plugins/telegram": ("aisops_plugin_telegram",),
     "plugins/kakao": ("aisops_plugin_kakao",),
+    "plugins/conformance": ("aisops_plugin_conformance",),
 }
 
 pytestmark = [pytest.mark.packaging, pytest.mark.xdist_group("packaging"), pytest.mark.timeout(300)]
@@ -81,24 +82,26 @@ def test_wheels_import_without_the_repository(environment: Path, tmp_path: Path)
 
 
 def test_entry_points_are_installed(environment: Path, tmp_path: Path) -> None:
-    """The four plugins are found by entry point, and every program starts."""
+    """The plugins are found by entry point, and every program starts."""
     code = (
         "import json; from importlib.metadata import entry_points; "
         "print(json.dumps(sorted(e.name for e in entry_points(group='aisops.plugins'))))"
     )
-    assert json.loads(run(environment, "python", "-c", code, cwd=tmp_path)) == ["email", "kakao", "slack", "telegram"]
-    for program in ("aisops-core", "aisops-runner", "aisops", "aisops-plugin"):
+    found = json.loads(run(environment, "python", "-c", code, cwd=tmp_path))
+    assert found == ["conformance", "email", "kakao", "slack", "telegram"]
+    for program in ("aisops-core", "aisops-runner", "aisops", "aisops-plugin", "aisops-delivery-conformance"):
         assert "Usage" in run(environment, program, "--help", cwd=tmp_path)
 
 
 def test_installed_plugins_describe_themselves(environment: Path, tmp_path: Path) -> None:
-    """`aisops-runner plugin list` in the empty environment shows four working plugins with their capabilities."""
+    """`aisops-runner plugin list` in the empty environment shows working plugins with their capabilities."""
     (tmp_path / "runner.toml").write_text(f"data_dir = {json.dumps(str(tmp_path / 'data'))}\n")
     listing = json.loads(
         run(environment, "aisops-runner", "plugin", "list", "--config", "runner.toml", "--json", cwd=tmp_path)
     )
     offered = {capability for plugin in listing["items"] for capability in plugin["capabilities"]}
-    assert offered == {"slack.send", "email.send", "telegram.send", "kakao.alimtalk.send"}
+    channels = {"slack.send", "email.send", "telegram.send", "kakao.alimtalk.send"}
+    assert offered == channels | {"conformance.idempotent", "conformance.at_most_once"}
 
 
 def test_the_database_can_be_made_from_the_wheel(environment: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_large_output_goes_ahead_in_chunks_that_add_up():
     assert result.output == b""
     assert b"".join(chunk.data for chunk in chunks) == output
     assert [chunk.index for chunk in chunks] == list(range(chunks[0].count))
-    assert {chunk.sha256 for chunk in chunks} == {hashlib.sha256(output).digest()}
+    assert [chunk.sha256 for chunk in chunks] == [b""] * (len(chunks) - 1) + [hashlib.sha256(output).digest()]
     for piece in pieces:
         assert decode_runner_body(encode_runner_body(piece)) == piece
 
