@@ -12,8 +12,8 @@ import click
 from aisops_plugin_sdk.version import SDK_VERSION
 
 if TYPE_CHECKING:
-    from aisops_plugin_sdk.conformance import Finding
     from aisops_plugin_sdk.manifest import Manifest
+    from aisops_plugin_sdk.testing.behaviours import Finding
 
 OK = 0
 FAILED = 1

@@ -4,36 +4,19 @@ They are the nine basic ones of the original's plugin API, so they also hold for
 ours: the ready line, the end with stdin, and silence about secrets.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from aisops_plugin_sdk import batch, contracts, signing
-from aisops_plugin_sdk.errors import ContractError
 from aisops_plugin_sdk.manifest import Manifest
+from aisops_plugin_sdk.testing.behaviours import Finding, Skipped, examine_one, require
 from aisops_plugin_sdk.testing.client import Answer, SidecarClient
-from aisops_plugin_sdk.testing.sidecar_process import SidecarFailed, SidecarProcess
+from aisops_plugin_sdk.testing.sidecar_process import SidecarProcess
 
-Outcome = Literal["passed", "failed", "skipped"]
 SEND_LIMIT_S = 1.0
 DELAY_MS = 300
 STDIN_LIMIT_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """How one behaviour went. `reason` says what was seen when it failed, or why it was skipped."""
-
-    behaviour: str
-    title: str
-    outcome: Outcome
-    reason: str = ""
-
-
-class Skipped(Exception):
-    """The behaviour does not apply to this plugin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +66,7 @@ async def send(subject: Subject) -> None:
     _expect(answer, 200)
     contracts.validate(answer.document, "invoke-result-v1")
     took = time.monotonic() - started
-    _require(took <= SEND_LIMIT_S, f"it took {took:.2f} s")
+    require(took <= SEND_LIMIT_S, f"it took {took:.2f} s")
 
 
 async def signature(subject: Subject) -> None:
@@ -135,7 +118,7 @@ async def dry_run_delay(subject: Subject) -> None:
     started = time.monotonic()
     _expect(await subject.client.post(f"/send?delay_ms={DELAY_MS}", subject.body), 200)
     took = time.monotonic() - started
-    _require(took >= DELAY_MS / 1000, f"it answered after {took:.3f} s")
+    require(took >= DELAY_MS / 1000, f"it answered after {took:.3f} s")
 
 
 async def every_error_is_json(subject: Subject) -> None:
@@ -155,7 +138,7 @@ async def no_secret_shown(subject: Subject) -> None:
     shown = str((await subject.client.get("/describe")).document) + str(subject.process.lines)
     secrets = [subject.env[env.name] for env in subject.manifest.env if env.secret and subject.env.get(env.name)]
     for secret in [subject.process.token, *(text for text in secrets if len(text) >= 4)]:
-        _require(secret not in shown and secret not in subject.process.stderr, "a secret is shown")
+        require(secret not in shown and secret not in subject.process.stderr, "a secret is shown")
 
 
 async def many_in_one(subject: Subject) -> None:
@@ -184,7 +167,7 @@ async def ends_with_stdin(subject: Subject) -> None:
     subject.process.close_stdin()
     await subject.process.wait()
     took = time.monotonic() - started
-    _require(took <= STDIN_LIMIT_S, f"it took {took:.2f} s")
+    require(took <= STDIN_LIMIT_S, f"it took {took:.2f} s")
 
 
 BEHAVIOURS: tuple[Callable[[Subject], Awaitable[None]], ...] = (
@@ -217,30 +200,11 @@ async def examine(process: SidecarProcess, *, env: Mapping[str, str], body: Mapp
     """
     manifest = Manifest.parse((await process.client.get("/describe")).result)
     subject = Subject(process, manifest, env, body)
-    return [await _examine_one(behaviour, subject) for behaviour in BEHAVIOURS]
-
-
-async def _examine_one(behaviour: Callable[[Subject], Awaitable[None]], subject: Subject) -> Finding:
-    """Run one behaviour and say how it went."""
-    number, _, title = (behaviour.__doc__ or "").partition(": ")
-    try:
-        async with asyncio.timeout(30):
-            await behaviour(subject)
-    except Skipped as reason:
-        return Finding(number, title, "skipped", str(reason))
-    except (AssertionError, ContractError, OSError, SidecarFailed, TimeoutError) as error:
-        return Finding(number, title, "failed", str(error) or type(error).__name__)
-    return Finding(number, title, "passed")
+    return [await examine_one(behaviour, subject) for behaviour in BEHAVIOURS]
 
 
 def _expect(answer: Answer, status: int) -> None:
     """Require a status and the `ok` that belongs to it."""
     seen = f"answered {answer.status}" + (f" {answer.code}: {answer.error}" if answer.error else "")
-    _require(answer.status == status, f"{seen}; expected {status}")
-    _require(answer.ok == (status < 300), f"{seen} with ok={answer.document.get('ok')!r}")
-
-
-def _require(fact: bool, text: str) -> None:  # noqa: FBT001 - reads as a sentence
-    """Fail unless the fact holds."""
-    if not fact:
-        raise AssertionError(text)
+    require(answer.status == status, f"{seen}; expected {status}")
+    require(answer.ok == (status < 300), f"{seen} with ok={answer.document.get('ok')!r}")

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aisops_plugin_sdk.testing.client import Answer as Answer
     from aisops_plugin_sdk.testing.client import SidecarClient as SidecarClient
+    from aisops_plugin_sdk.testing.delivery import DeliverySubject as DeliverySubject
+    from aisops_plugin_sdk.testing.delivery import HttpUpstream as HttpUpstream
+    from aisops_plugin_sdk.testing.delivery import Upstream as Upstream
     from aisops_plugin_sdk.testing.fake_provider import FakeProvider as FakeProvider
     from aisops_plugin_sdk.testing.fake_provider import Received as Received
     from aisops_plugin_sdk.testing.plugin_test import PluginTest as PluginTest
@@ -19,13 +22,27 @@ if TYPE_CHECKING:
 _WHERE = {
     "Answer": "client",
     "SidecarClient": "client",
+    "DeliverySubject": "delivery",
+    "HttpUpstream": "delivery",
+    "Upstream": "delivery",
     "FakeProvider": "fake_provider",
     "Received": "fake_provider",
     "PluginTest": "plugin_test",
     "SidecarFailed": "sidecar_process",
     "SidecarProcess": "sidecar_process",
 }
-__all__ = ["PluginTest", "SidecarProcess", "SidecarFailed", "FakeProvider", "Received", "SidecarClient", "Answer"]
+__all__ = [
+    "PluginTest",
+    "SidecarProcess",
+    "SidecarFailed",
+    "FakeProvider",
+    "Received",
+    "SidecarClient",
+    "Answer",
+    "DeliverySubject",
+    "HttpUpstream",
+    "Upstream",
+]
 
 
 def __getattr__(name: str) -> Any:

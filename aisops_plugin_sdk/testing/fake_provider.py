@@ -77,9 +77,14 @@ class FakeProvider:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Listen no longer, and let go of what hangs."""
         self._hanging.set()
         if self._runner is not None:
             await self._runner.cleanup()
+            self._runner = None
 
     def answer(
         self, path: str, document: Any = None, *, status: int = 200, headers: Mapping[str, str] | None = None
