@@ -48,12 +48,15 @@ def test_the_public_face_is_frozen():
 def test_the_face_of_the_test_kit_is_frozen():
     assert sorted(testing.__all__) == [
         "Answer",
+        "DeliverySubject",
         "FakeProvider",
+        "HttpUpstream",
         "PluginTest",
         "Received",
         "SidecarClient",
         "SidecarFailed",
         "SidecarProcess",
+        "Upstream",
     ]
     assert all(getattr(testing, name) for name in testing.__all__)
     with pytest.raises(AttributeError):
