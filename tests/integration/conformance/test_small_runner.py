@@ -79,7 +79,7 @@ async def test_a_program_that_never_calls_fails_with_its_last_words() -> None:
 async def test_a_client_that_speaks_something_else_is_a_breach_not_a_crash(tmp_path: Path) -> None:
     program = tmp_path / "babble.py"
     program.write_text(BABBLE, encoding="utf-8")
-    findings = await examined(Launch(f"python3 {program} {{port}}"))
+    findings = await examined(Launch(f"{sys.executable} {program} {{port}}"))
     assert findings[0].verdict is Verdict.FAILED
     assert "INVALID" in findings[0].seen
 
