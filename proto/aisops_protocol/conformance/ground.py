@@ -98,6 +98,10 @@ class Ground:
         self._check_breach(expected)
         demand(not found, expected, self.trace())
 
+    async def pass_time(self, seconds: float, *, unless: Callable[[], object] = bool) -> None:
+        """Let time pass, or less of it when a condition comes true."""
+        await self._pulse.rest(seconds, unless)
+
     def trace(self) -> str:
         """What was heard last, over all streams."""
         if not self.lines:

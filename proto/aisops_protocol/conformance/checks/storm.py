@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from aisops_protocol import messages as m
 from aisops_protocol.conformance.effects import Effect
+from aisops_protocol.conformance.findings import Skipped, Unmet
 from aisops_protocol.conformance.ground import AT_MOST_ONCE, CONNECT_S, IDEMPOTENT, Ground, demand
 from aisops_protocol.conformance.line import Line
 from aisops_protocol.conformance.registry import Need, Rule, check
@@ -35,9 +36,22 @@ class Storm:
         self.lines: list[Line] = []
         self._ground, self._work = ground, work
         self._calm = False
+        self._trouble: Skipped | Unmet | None = None
 
     async def serve(self) -> None:
         """Welcome every stream; half of them get no acknowledgement until the storm is over. Ends when cancelled."""
+        try:
+            await self._serve()
+        except (Skipped, Unmet) as trouble:  # for `_until` to raise, where the check waits
+            self._trouble = trouble
+
+    async def _until(self, condition: Callable[[], object], expected: str, within_s: float) -> None:
+        """Wait; raise what serving ended with, if it did."""
+        await self._ground.until(lambda: self._trouble or condition(), expected, within_s)
+        if self._trouble is not None:
+            raise self._trouble
+
+    async def _serve(self) -> None:
         while True:
             acking = self._ground.chance(f"line {len(self.lines)}").random() < HALF
             line = await self._ground.open(within_s=2 * CONNECT_S, acking=acking or self._calm)
@@ -52,8 +66,8 @@ class Storm:
         """Strike so often, each time at a random moment of an open session; half of the commits lose their Ack."""
         for number in range(times):
             chance = self._ground.chance(f"strike {number}")
-            await self._ground.until(lambda: self.lines and self.lines[-1].open, "an open session", 2 * CONNECT_S)
-            await self._ground.never(lambda: False, chance.uniform(*pause), "time")
+            await self._until(lambda: self.lines and self.lines[-1].open, "an open session", 2 * CONNECT_S)
+            await self._ground.pass_time(chance.uniform(*pause))
             if chance.random() < HALF:
                 self.lines[-1].commit()
             await strike(self.lines[-1])
@@ -66,7 +80,7 @@ class Storm:
             self.lines[-1].ack()
         ledger = self._ground.core.ledger
         every = f"a result of each of {len(self._work)} jobs"
-        await self._ground.until(lambda: all(ledger.results(job.job_id) for job, _ in self._work), every, SETTLE_S)
+        await self._until(lambda: all(ledger.results(job.job_id) for job, _ in self._work), every, SETTLE_S)
 
 
 @asynccontextmanager

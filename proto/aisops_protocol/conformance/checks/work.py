@@ -216,7 +216,7 @@ async def lease_lapsed(ground: Ground) -> str:
     await ground.called(effect)
     await ground.cut(line)
     line = await ground.greeted()
-    await ground.never(lambda: False, 1.0, "an outage longer than the lease")
+    await ground.pass_time(1.0)  # an outage longer than the lease
     ground.welcome(line)
     effect.release()
     result = await ground.result(job)
