@@ -64,7 +64,7 @@ class Executions:
         self._live: dict[str, Execution] = {}
         self._ready: list[tuple[int, int, str]] = []
         self._timers = Timers(self._live)
-        self._early: dict[str, float] = {}
+        self._early: dict[tuple[str, bytes], float] = {}
         self._busy = 0
         self._order = 0
         self._draining = False
@@ -89,7 +89,7 @@ class Executions:
             return [Reject(job, *refusal)]
         execution = Execution(job, job.lease_id, job.attempt, Stage.STORING)
         self._live[job.job_id] = execution
-        if self._early.pop(job.job_id, 0.0) > now:
+        if self._early.pop((job.job_id, job.lease_id), 0.0) > now:
             execution.stop = StopReason.CANCEL
         started = execution.stop is None and self._may_start() and not self._ready and not self._is_cold(job)
         if started:
@@ -99,11 +99,13 @@ class Executions:
         return [Accept(job, started=started)]
 
     def cancel(self, cancel: JobCancel, now: float) -> list[Command]:
-        """Core wants a job stopped; it may not have arrived yet."""
+        """Core wants a job stopped under one lease; it may not have arrived yet, or go on under a newer lease."""
         execution = self._live.get(cancel.job_id)
         if execution is None:
-            self._remember(cancel.job_id, now)
+            self._remember(cancel, now)
             return [SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.REMEMBERED)]
+        if cancel.lease_id != execution.lease_id:
+            return []
         if execution.stage is Stage.FINISHING:
             return [SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.TOO_LATE)]
         if execution.stage in {Stage.UNCONFIRMED, Stage.WAITING, Stage.WARMING, Stage.PAUSED}:
@@ -372,8 +374,8 @@ class Executions:
         self._leave_slot(execution, Stage.FINISHING)
         self._live.pop(execution.job.job_id, None)
 
-    def _remember(self, job_id: str, now: float) -> None:
+    def _remember(self, cancel: JobCancel, now: float) -> None:
         if len(self._early) >= REMEMBERED_CANCELS:
             self._early = {known: until for known, until in self._early.items() if until > now}
         if len(self._early) < REMEMBERED_CANCELS:
-            self._early[job_id] = now + REMEMBER_CANCEL_S
+            self._early[cancel.job_id, cancel.lease_id] = now + REMEMBER_CANCEL_S

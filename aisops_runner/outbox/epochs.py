@@ -17,19 +17,23 @@ class Opening:
     Attributes:
         epoch: 16 random octets.
         start_seq: The first number given under it.
-        welcomed: Core has said Welcome to it, so Core may know it.
+        welcomed: Core has said Welcome to it.
+        told: A Hello has named it, so Core may know it though its Welcome never came.
     """
 
     epoch: bytes
     start_seq: int
     welcomed: bool
+    told: bool = False
 
 
 def prune(openings: Sequence[Opening], keep: int) -> list[Opening]:
     """Forget what tells Core nothing, so that many starts without a connection do not push out what it knows.
 
-    An opening Core never saw matters only as a lower bound; it goes when it numbered nothing, and beyond `keep` its
-    bound moves to its successor (sending again what Core has is harmless, swallowing what it has not is loss).
+    An opening Core never heard of matters only as a lower bound; it goes when it numbered nothing. One that Core may
+    know stays: Core would miss it, and take the disk for one set back. Beyond `keep`, what was never welcomed goes
+    first, and its bound moves to its successor (sending again what Core has is harmless, swallowing what it has not is
+    loss).
 
     Args:
         openings: Oldest first; the newest is not among them.
@@ -40,7 +44,8 @@ def prune(openings: Sequence[Opening], keep: int) -> list[Opening]:
     """
     kept = list(openings)
     for position in range(len(kept) - 2, -1, -1):
-        if not kept[position].welcomed and kept[position].start_seq >= kept[position + 1].start_seq:
+        one = kept[position]
+        if not (one.welcomed or one.told) and one.start_seq >= kept[position + 1].start_seq:
             del kept[position]
     while len(kept) > keep:
         position = next((place for place, one in enumerate(kept[:-1]) if not one.welcomed), 0)

@@ -46,7 +46,14 @@ def take_inventory(connection: sqlite3.Connection, epoch: bytes, acked_seq: int)
     )
 
 
+def note_told(transaction: Transaction, epoch: bytes) -> None:
+    """Put on record that Core may know the opening `epoch` from now on: a Hello names it, whatever comes of that."""
+    transaction.connection.execute(
+        "UPDATE epochs SET welcomed = ? WHERE epoch = ? AND welcomed = ?", (schema.TOLD, epoch, schema.UNTOLD)
+    )
+
+
 def note_welcome(transaction: Transaction, epoch: bytes, core_epoch: bytes) -> None:
     """Put on record that Core knows the opening `epoch`, and Core's own epoch."""
-    transaction.connection.execute("UPDATE epochs SET welcomed = 1 WHERE epoch = ?", (epoch,))
+    transaction.connection.execute("UPDATE epochs SET welcomed = ? WHERE epoch = ?", (schema.WELCOMED, epoch))
     schema.set_meta(transaction.connection, "core_epoch", core_epoch)

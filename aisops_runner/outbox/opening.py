@@ -79,7 +79,7 @@ def _begin_epoch(connection: sqlite3.Connection) -> bytes:
     connection.execute("DELETE FROM epochs")
     connection.executemany(
         "INSERT INTO epochs (epoch, start_seq, welcomed) VALUES (?, ?, ?)",
-        [(one.epoch, one.start_seq, int(one.welcomed)) for one in (*kept, Opening(epoch, start, welcomed=False))],
+        [(one.epoch, one.start_seq, _mark_of(one)) for one in (*kept, Opening(epoch, start, welcomed=False))],
     )
     return epoch
 
@@ -87,7 +87,16 @@ def _begin_epoch(connection: sqlite3.Connection) -> bytes:
 def openings_of(connection: sqlite3.Connection) -> list[Opening]:
     """Every opening on record, oldest first."""
     found = connection.execute("SELECT epoch, start_seq, welcomed FROM epochs ORDER BY ordinal")
-    return [Opening(bytes(epoch), int(start), bool(welcomed)) for epoch, start, welcomed in found]
+    return [
+        Opening(bytes(epoch), int(start), welcomed=mark == schema.WELCOMED, told=mark != schema.UNTOLD)
+        for epoch, start, mark in found
+    ]
+
+
+def _mark_of(opening: Opening) -> int:
+    if opening.welcomed:
+        return schema.WELCOMED
+    return schema.TOLD if opening.told else schema.UNTOLD
 
 
 def _report_losses(connection: sqlite3.Connection, salvage: Salvage | None, known: int) -> None:

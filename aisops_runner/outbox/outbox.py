@@ -23,7 +23,7 @@ from aisops_runner.outbox.ballast import Ballast
 from aisops_runner.outbox.beats import count_in
 from aisops_runner.outbox.database import Database
 from aisops_runner.outbox.filesystem import refuse_network
-from aisops_runner.outbox.greeting import Inventory, note_welcome, take_inventory
+from aisops_runner.outbox.greeting import Inventory, note_told, note_welcome, take_inventory
 from aisops_runner.outbox.locking import DataDirLock
 from aisops_runner.outbox.losses import OnLoss, nobody_told, repair_of
 from aisops_runner.outbox.opening import Opened, open_file
@@ -80,6 +80,7 @@ class Outbox:
         self._directory = directory
         self._tail = Tail()
         self._sent_seq = 0
+        self._told = False
         self._listeners: list[Callable[[], None]] = []
         self._upkeep = Upkeep(self, self._delete_to, path=directory / FILE_NAME, opening=opening, ballast=ballast)
         self.vanished = self._upkeep.vanished
@@ -236,7 +237,10 @@ class Outbox:
             listener()
 
     async def inventory(self) -> Inventory:
-        """What the next Hello says about the lane."""
+        """What the next Hello says about the lane; from now on Core may know this opening, and that is on the disk."""
+        if not self._told:
+            await self.transact(lambda transaction: note_told(transaction, self.epoch))
+            self._told = True
         acked = self.acked_seq
         return await self.database.read(lambda connection: take_inventory(connection, self.epoch, acked))
 

@@ -14,6 +14,8 @@ from aisops_runner.errors import DataDirUnusable
 
 SCHEMA_VERSION = 1
 JOURNAL_ID_BYTES = 16
+UNTOLD, WELCOMED, TOLD = 0, 1, 2
+"""How an opening stands with Core: never named to it, welcomed by it, or named in a Hello that nothing came of yet."""
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",

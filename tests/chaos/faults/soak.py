@@ -28,7 +28,8 @@ SHORT_GROWTH_KIB = 12 * 1024
 SLOPE_KIB_PER_H = 1024
 STEADY_S = 1800.0
 RUSH, REST_S = 100, 4.0
-MORE_FILES = 4
+MORE_FILES = 16
+"""The Runner's connections to its plugins are kept as they were last needed, up to a call's concurrency each."""
 
 
 class Nemesis:

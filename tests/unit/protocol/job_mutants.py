@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aisops_core.dispatch import job as jobs
 from aisops_core.dispatch.job import JobRecord
 from aisops_protocol import messages as m
@@ -87,6 +89,14 @@ class HasAKeyPerAttempt(JobWorld):
         return f"{job.job_id}/{job.attempt}"
 
 
+class CancelsUnderAnyLease(JobWorld):
+    """A cancellation meant for an earlier lease of a job stops it under its newest one."""
+
+    def cancel_arrived(self, cancel: m.JobCancel) -> None:
+        live = self.machine._live.get(cancel.job_id)
+        super().cancel_arrived(cancel if live is None else replace(cancel, lease_id=live.lease_id))
+
+
 class NeverGivesOutAgain(JobWorld):
     """Fire and forget: what a return finds undelivered is left as it is."""
 
@@ -115,6 +125,7 @@ MUTANTS = (
     BelievesACopiedJournal,
     HasNoLeases,
     HasAKeyPerAttempt,
+    CancelsUnderAnyLease,
     NeverGivesOutAgain,
     StoresResultAndDoneApart,
 )

@@ -25,6 +25,9 @@ OUTCOMES = (
     Outcome(ok=False, error=CallError("later", "not now", retryable=True)),
 )
 
+STOPPED = Outcome(ok=False, error=CallError("cancelled", "stopped before anything left"))
+STOPS_IN_TIME = 0.7
+
 
 @dataclass
 class Entry:
@@ -107,10 +110,18 @@ class RunnerWorld(World):
             elif isinstance(command, c.Warm):
                 self.warming.append(command.job_id)
             elif isinstance(command, c.Stop):
-                if command.kill and self.calls.pop(command.job_id, None):
-                    self.obey(self.machine.ended(command.job_id, None, self.now))
+                self.stop(command)
             else:
                 self.pending.append(command)
+
+    def stop(self, command: c.Stop) -> None:
+        """A call that is asked to stop may still be in time to do nothing."""
+        if command.job_id in self.calls:
+            if command.kill:
+                del self.calls[command.job_id]
+                self.obey(self.machine.ended(command.job_id, None, self.now))
+            elif self.rng.random() < STOPS_IN_TIME:
+                self.end_call(STOPPED, command.job_id)
 
     def effect(self, job: m.Job) -> None:
         """The provider does it; an idempotent one recognises the key."""
@@ -121,9 +132,9 @@ class RunnerWorld(World):
             self.keys.add(job.effect_key)
         self.effects[job.job_id] += 1
 
-    def end_call(self, outcome: Outcome) -> None:
+    def end_call(self, outcome: Outcome, name: str = "") -> None:
         if self.calls:
-            name = self.rng.choice(sorted(self.calls))
+            name = name or self.rng.choice(sorted(self.calls))
             job = self.calls.pop(name)
             if outcome.error is not None and not outcome.error.ambiguous:
                 self.effects[name] -= 1  # a clean refusal: nothing was done
@@ -227,6 +238,9 @@ class RunnerWorld(World):
                     self.obey(self.machine.cancel(cancel, self.now))
                 case m.Verdict.KEEP:
                     self.obey(self.machine.confirm(ruling.job_id, self.now))
+
+    def cancel_arrived(self, cancel: m.JobCancel) -> None:
+        self.obey(self.machine.cancel(cancel, self.now))
 
     def job_arrived(self, job: m.Job) -> None:
         self.obey(self.machine.received(job, OFFERED, self.now))

@@ -41,6 +41,7 @@ class JobWorld(RunnerWorld):
         self.sessions: dict[bytes, int] = {}
         self.session = 0
         self.redeliver: list[str] = []
+        self.asked: set[str] = set()  # jobs that somebody wanted cancelled
 
     def do(self, operation: str) -> None:
         own = {
@@ -75,16 +76,21 @@ class JobWorld(RunnerWorld):
         """Give out what waits, and again what a return has found undelivered."""
         if self.core is None or not self.is_open or self.core.hello is None:
             return
-        again = [self.table[name] for name in self.redeliver]
-        self.redeliver = []
         for job in self.table.values():
             if job.state is JobState.QUEUED and job.not_before_unix_ms <= self.now_ms:
                 jobs.lease(job, self.grant(self.core.hello.journal_id), self.now_ms)
-                again.append(job)
-        for job in again:
+                self.redeliver.append(job.job_id)
+        for job in [self.table[name] for name in self.redeliver]:
             if job.state in ACTIVE and job.lease_id is not None:
                 self.core.send(self.message(job, job.lease_id))
+        self.redeliver = []
         self.flush()
+
+    def deliver_up(self) -> None:
+        """What a return has found undelivered goes right after the Welcome."""
+        super().deliver_up()
+        if self.redeliver:
+            self.dispatch()
 
     def grant(self, journal_id: bytes) -> jobs.Grant:
         return jobs.Grant(
@@ -110,6 +116,7 @@ class JobWorld(RunnerWorld):
     def cancel(self) -> None:
         if self.table:
             job = self.rng.choice(list(self.table.values()))
+            self.asked.add(job.job_id)
             if (
                 jobs.request_cancel(job, self.now_ms, TERMS.cancel_ms)
                 and job.state in ACTIVE
@@ -173,6 +180,8 @@ class JobWorld(RunnerWorld):
             return
         job = self.table.get(body.job_id)
         if job is None or not self.holds(job, body.lease_id):
+            if isinstance(body, m.JobAccept) and (job is None or job.lease_id != body.lease_id) and self.core:
+                self.core.send(m.JobCancel(body.job_id, body.lease_id))  # it works without a right to
             return  # a late result is kept beside the job and changes nothing
         match body:
             case m.JobAccept():
@@ -223,6 +232,8 @@ class JobWorld(RunnerWorld):
                 found.append(f"{name} never ended: {job.state.value}")
             if times > 1:
                 found.append(f"{name} had {times} effects")
+            if job.state is JobState.CANCELLED and name not in self.asked:
+                found.append(f"{name} was cancelled by nobody")
             if job.state is JobState.SUCCEEDED and times < 1:
                 found.append(f"{name} succeeded without an effect")
         found += [f"{name} ended twice" for name in self.changed_ends]

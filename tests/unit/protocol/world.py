@@ -18,6 +18,7 @@ from aisops_protocol.errors import RemoteProtocolError
 from aisops_protocol.resume import resume, watermarks
 from aisops_protocol.session import (
     Acked,
+    CancelReceived,
     CoreSession,
     Delivered,
     HelloReceived,
@@ -227,9 +228,14 @@ class World:
                 self.outbox.delete(event.seq)
             elif isinstance(event, JobReceived):
                 self.job_arrived(event.job)
+            elif isinstance(event, CancelReceived):
+                self.cancel_arrived(event.cancel)
 
     def welcomed(self, welcome: m.Welcome) -> None:
         """For worlds in which more than messages is at stake."""
+
+    def cancel_arrived(self, cancel: m.JobCancel) -> None:
+        """For worlds in which jobs are done."""
 
     def job_arrived(self, job: m.Job) -> None:
         self.jobs_seen.append(job.job_id)

@@ -312,6 +312,23 @@ def test_after_a_crash_each_job_goes_on_as_its_phase_and_effect_allow():
     assert {one.job_id for one in commands if isinstance(one, Start)} == {"accepted", "repeatable"}
 
 
+def test_a_cancellation_of_an_earlier_lease_is_not_one_of_the_job_under_its_newest():
+    made = running()
+    made.received(job(lease=b"b" * 16), OFFERED, 1.0)
+
+    assert made.cancel(JobCancel("j1", b"a" * 16), 1.1) == []
+    assert only_finish(made.ended("j1", OK, 1.2)).ended.status is ResultStatus.SUCCEEDED
+
+
+def test_a_cancellation_that_overtakes_nothing_does_not_meet_the_job_under_a_later_lease():
+    made = machine()
+    made.cancel(JobCancel("j1", b"a" * 16), 0.0)
+    one = job(lease=b"b" * 16)
+
+    assert made.received(one, OFFERED, 1.0) == [Accept(one, started=True)]
+    assert isinstance(made.stored("j1", 1.0)[0], Invoke)
+
+
 def test_a_job_of_an_old_journal_that_must_not_run_twice_waits_for_cores_word():
     made = machine(slots=8)
 

@@ -38,6 +38,7 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.lease = 0
+        self.leases: dict[int, int] = {}
         self.journal: dict[str, tuple[JobPhase, Job, int]] = {}
         self.results: Counter[str] = Counter()
         self.effects: Counter[str] = Counter()
@@ -77,6 +78,7 @@ class World(RuleBasedStateMachine):
     @rule(number=st.integers(0, JOBS - 1))
     def deliver(self, number: int) -> None:
         self.lease += 1
+        self.leases[number] = self.lease
         effect = EffectClass.IDEMPOTENT if number % 2 else EffectClass.AT_MOST_ONCE
         job = Job(
             job_id=f"j{number}",
@@ -91,9 +93,10 @@ class World(RuleBasedStateMachine):
         )
         self.take(self.machine.received(job, OFFERED, self.now))
 
-    @rule(number=st.integers(0, JOBS - 1))
-    def cancel(self, number: int) -> None:
-        self.take(self.machine.cancel(JobCancel(f"j{number}", b"c" * 16, grace_ms=1000), self.now))
+    @rule(number=st.integers(0, JOBS - 1), age=st.integers(0, 2))
+    def cancel(self, number: int, age: int) -> None:
+        lease = max(0, self.leases.get(number, self.lease) - age)
+        self.take(self.machine.cancel(JobCancel(f"j{number}", lease.to_bytes(16, "big"), grace_ms=1000), self.now))
 
     @precondition(lambda self: self.pending)
     @rule()

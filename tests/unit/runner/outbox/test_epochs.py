@@ -15,6 +15,16 @@ def test_openings_that_numbered_nothing_and_core_never_saw_are_forgotten():
     assert prune([known, *empty], keep=16) == [known, empty[-1]]
 
 
+def test_an_opening_that_a_hello_has_named_is_kept_though_its_welcome_never_came():
+    openings = [
+        Opening(b"a", 50, welcomed=True),
+        Opening(b"b", 50, welcomed=False, told=True),
+        Opening(b"c", 50, welcomed=False),
+    ]
+
+    assert prune(openings, keep=16) == openings
+
+
 def test_the_bound_of_a_forgotten_opening_moves_to_its_successor():
     openings = [Opening(b"a", 1, welcomed=True), Opening(b"b", 901, welcomed=False), Opening(b"c", 961, welcomed=True)]
 
