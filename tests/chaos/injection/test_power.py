@@ -89,6 +89,15 @@ def test_everything_done_to_the_folder_is_recorded_in_order(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize("pid", [7, 1959, 12345, 4194303])
+def test_the_end_of_a_recording_is_found_whatever_the_process_id(tmp_path: Path, pid: int) -> None:
+    trace = tmp_path / "trace"
+    trace.write_text(f"{pid:<5} fsync(3</x>) = 0\n1{pid:<5} +++ exited with 0 +++\n")
+    assert not complete(trace, pid)
+    trace.write_text(f"{trace.read_text()}{pid:<5} +++ exited with 0 +++\n")
+    assert complete(trace, pid)
+
+
 def test_a_change_the_replay_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TraceUnreadable, match="writev"):
         recorded(tmp_path, "import os, sys; os.writev(os.open(sys.argv[1] + '/x', os.O_CREAT | os.O_RDWR), [b'a'])")

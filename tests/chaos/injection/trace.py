@@ -99,7 +99,7 @@ def complete(file: Path, pid: int) -> bool:
     """Whether the recording of a program that has ended is all there; strace writes its last lines a moment later."""
     with file.open("rb") as trace:
         trace.seek(max(0, file.stat().st_size - 4096))
-        return b"%d +++ " % pid in trace.read()
+        return re.search(rb"^%d +\+\+\+ " % pid, trace.read(), re.MULTILINE) is not None  # short ids are padded
 
 
 def read_trace(file: Path, folder: Path, words: Path | None = None) -> list[TraceEvent]:
