@@ -122,5 +122,5 @@ def configure(style: str = "auto", level: str = "info", stream: TextIO | None = 
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )

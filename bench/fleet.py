@@ -39,6 +39,9 @@ from aisops_runner.uplink.dialer import Endpoint, GrpcDialer, Stream
 from aisops_runner.uplink.schedule import Schedule
 
 SLOTS = 16
+DIALLING = 250
+"""Runners of one process that dial at the same time. Real Runners dial each on its own machine; here all of them share
+an event loop, and with thousands at once each would answer Core's half of a handshake too late."""
 SCHEMA = b'{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}'
 
 
@@ -125,8 +128,10 @@ class Member:
             await asyncio.sleep(pause_s)
             opened: float | None = None
             try:
-                self._stream = await self._dial()
-                opened = time.monotonic()
+                async with self._fleet.dialling:
+                    self._stream = await self._dial()
+                    opened = time.monotonic()
+                    await self._greet()
                 await self._session_long()
                 self._schedule.good()
                 pause_s = 0.0
@@ -141,25 +146,38 @@ class Member:
                 if stream is not None:
                     await stream.close()
 
-    async def _session_long(self) -> None:
-        session = RunnerSession(self._identity, self._hello(), time.monotonic(), random.uniform(-1, 1))
-        self._session = session
-        session.start(time.monotonic())
+    async def _greet(self) -> None:
+        """Say Hello and read until Core's Welcome."""
+        self._session = RunnerSession(self._identity, self._hello(), time.monotonic(), random.uniform(-1, 1))
+        self._session.start(time.monotonic())
         await self._flush()
-        stream = self._stream
-        while stream is not None and (data := await stream.read()) is not None:
-            for event in session.receive(decode_core_frame(data), time.monotonic()):
-                match event:
-                    case Welcomed():
-                        self._core_epoch = event.welcome.core_epoch
-                        self._fleet.welcomed(self)
+        while not self.welcome:
+            if not await self._read_one():
+                raise UplinkLost("Core ended the stream before its Welcome", reason="ended")
+
+    async def _session_long(self) -> None:
+        while await self._read_one():
+            pass
+
+    async def _read_one(self) -> bool:
+        """Take one frame; False at the end of the stream."""
+        session, stream = self._session, self._stream
+        data = await stream.read() if stream is not None else None
+        if data is None or session is None:
+            return False
+        for event in session.receive(decode_core_frame(data), time.monotonic()):
+            match event:
+                case Welcomed():
+                    self._core_epoch = event.welcome.core_epoch
+                    self._fleet.welcomed(self)
+                    self.tick(time.monotonic())
+                case PongReceived():
+                    self._fleet.pong(event.rtt_s)
+                case _:
+                    self._fleet.count[type(event).__name__] += 1
+                    if session.heartbeat_due(time.monotonic()):
                         self.tick(time.monotonic())
-                    case PongReceived():
-                        self._fleet.pong(event.rtt_s)
-                    case _:
-                        self._fleet.count[type(event).__name__] += 1
-                        if session.heartbeat_due(time.monotonic()):
-                            self.tick(time.monotonic())
+        return True
 
     async def _flush(self) -> None:
         session, stream = self._session, self._stream
@@ -204,6 +222,7 @@ class Fleet:
         self.beats = Beats()
         self.count: Counter[str] = Counter()
         self.writing: set[asyncio.Task[None]] = set()
+        self.dialling = asyncio.Semaphore(DIALLING)
         self.round_trips_s: list[float] = []
         self._members = [Member(self, runner_id, token) for runner_id, token in tokens.items()]
         self._open = 0

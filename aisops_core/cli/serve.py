@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from aisops_core import logs
+from aisops_core.cli import process
 from aisops_core.cli.core import ExampleCommand, location_options, version
 from aisops_core.config import LOOPBACK, Address, CoreConfig, load
 
@@ -56,6 +56,8 @@ def serve(*, config: Path | None, **options: Any) -> None:
     settings.refuse_plaintext()
     logs.configure(settings.log_format, settings.log_level)
     os.umask(0o077)
+    process.raise_file_limit()
+    process.share_memory_pools()
     asyncio.run(_serve(settings))  # uvloop was measured here and is slower: gRPC polls in a thread of its own
 
 
@@ -73,21 +75,10 @@ async def _serve(settings: CoreConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     async with build(settings, version=version()) as core:
-        _spare_the_collector()
+        process.calm_collector()
         announce(core, settings)
         await stop.wait()
         click.echo("Stopping: Runners are asked to reconnect later.", err=True)
-
-
-def _spare_the_collector() -> None:
-    """Look for cyclic garbage after many allocations, not after 700.
-
-    Core makes next to none, and looking cost a tenth of its processor time under load. What start-up made stays for
-    good and is not looked at again.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def login_url(url: str, certificate: Path | None) -> str:

@@ -22,7 +22,7 @@ from aisops_core.dispatch.job import ACTIVE, Grant, JobRecord, JobState, Note
 from aisops_core.dispatch.lease import LeaseTerms, Returned, Ruling
 from aisops_core.dispatch.records import SessionRef
 from aisops_core.errors import SessionRefused
-from aisops_core.storage.hot import HotQuery, HotStatement, Row
+from aisops_core.storage.hot import HotLookup, HotQuery, HotStatement, Row
 from aisops_core.storage.schema import capabilities, input_schemas, runner_events, runners, watermarks
 from aisops_protocol.errors import Refusal
 from aisops_protocol.limits import PREVIOUS_EPOCHS
@@ -77,6 +77,19 @@ _OFFERED: Final = HotQuery(
     ),
     _KEY,
 )
+_WITHDRAW: Final = HotStatement(
+    delete(capabilities).where(
+        capabilities.c.tenant_id == bindparam("b_tenant_id"), capabilities.c.runner_id == bindparam("b_runner_id")
+    ),
+    _KEY,
+)
+_SCHEMAS: Final = HotLookup(
+    lambda keys: select(input_schemas.c.digest).where(
+        input_schemas.c.tenant_id == bindparam("b_tenant_id"), input_schemas.c.digest.in_(keys)
+    ),
+    ("b_tenant_id",),
+)
+_SCHEMA: Final = HotStatement(insert(input_schemas), ("tenant_id", "digest", "body"))
 _OFFER: Final = HotStatement(insert(capabilities), ("tenant_id", "runner_id", "reported_unix_ms", *_OFFER_NAMES))
 _MARKS: Final = HotQuery(
     select(watermarks.c.queue_epoch, watermarks.c.seq, watermarks.c.session_epoch).where(
@@ -191,21 +204,16 @@ def _take_over(connection: Connection, opening: Opening, now_ms: int) -> tuple[i
 
 def _report(connection: Connection, opening: Opening, now_ms: int) -> bool:
     """Replace what the Runner is known to offer by what it says now; False when it says nothing new."""
-    tenant_id, runner_id = key = (opening.tenant_id, opening.runner_id)
+    tenant_id, _ = key = (opening.tenant_id, opening.runner_id)
     offers = {capability.name: _row_offer(capability, opening) for capability in opening.hello.capabilities}
     known = {row[0]: tuple(row) for row in _OFFERED.rows(connection, *key)}
     if known == offers:
         return False
+    if known:
+        _WITHDRAW.many(connection, [key])
     bodies = {digest_of(capability): capability.input_schema for capability in opening.hello.capabilities}
-    connection.execute(
-        delete(capabilities).where(capabilities.c.tenant_id == tenant_id, capabilities.c.runner_id == runner_id)
-    )
-    c = input_schemas.c
-    query = select(c.digest).where(c.tenant_id == tenant_id, c.digest.in_(list(bodies)))
-    stored = {bytes(digest) for (digest,) in connection.execute(query)} if bodies else set()
-    fresh = [{"tenant_id": tenant_id, "digest": d, "body": body} for d, body in bodies.items() if d not in stored]
-    if fresh:
-        connection.execute(insert(input_schemas), fresh)
+    stored = {bytes(digest) for (digest,) in _SCHEMAS.rows(connection, list(bodies), tenant_id)}
+    _SCHEMA.many(connection, [(tenant_id, digest, body) for digest, body in bodies.items() if digest not in stored])
     _OFFER.many(connection, [(*key, now_ms, *offer) for offer in offers.values()])
     return True
 

@@ -20,7 +20,7 @@ from aisops_core.dispatch.opening import Opened, Opening
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.pump import send_again
 from aisops_core.dispatch.records import OpenedSession, SessionRef
-from aisops_core.dispatch.sessions import PING_S, SUPERSEDED, TAKEN_OVER, LiveSession, may_replace
+from aisops_core.dispatch.sessions import PING_S, SUPERSEDED, TAKEN_OVER, LiveSession, Offers, may_replace
 from aisops_core.dispatch.switchboard import Switchboard
 from aisops_core.dispatch.upkeep import Renewal
 from aisops_core.errors import Fenced, SessionRefused
@@ -29,7 +29,7 @@ from aisops_core.storage.gather import Gather
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.errors import Refusal
 from aisops_protocol.limits import PROTOCOL_MAX, PROTOCOL_MIN, TOKEN_BYTES
-from aisops_protocol.messages import Ack, EffectClass, Heartbeat, Hello, JobCancel, RunnerEnvelope, Welcome
+from aisops_protocol.messages import Ack, Heartbeat, Hello, JobCancel, RunnerEnvelope, Welcome
 from aisops_protocol.resume import unfinished
 
 DUPLICATE_RETRY_MS: Final = 60_000
@@ -57,7 +57,7 @@ class Reception:
         self._catalog, self._schemas = catalog, schemas
         self._terms, self._random_bytes = terms, random_bytes
         self._replica, self._heartbeat_s, self._ping_s = replica, heartbeat_s, ping_s
-        self._doors = Doors()
+        self._doors, self._offers = Doors(), Offers()
         self._openings = Gather[Opening, Opened](self._open_together)
         self._closings = Gather[SessionRef, None](self._close_together)
         self.beats = Beats(store, heartbeat_s, board.fenced)
@@ -119,7 +119,7 @@ class Reception:
             outlet=outlet,
             instance_id=hello.instance_id,
             journal_id=hello.journal_id,
-            capabilities={c.name: c.effect_class or EffectClass.AT_MOST_ONCE for c in hello.capabilities},
+            capabilities=self._offers.of(hello),
             labels=opened.labels,
             slots=hello.job_slots,
             heard=now,
@@ -220,7 +220,7 @@ class Reception:
         if session is None:
             return
         self.beats.forget(ref)
-        log.info("session closed", tenant_id=ref.tenant_id, runner_id=ref.runner_id, reason=reason)
+        log.debug("session closed", tenant_id=ref.tenant_id, runner_id=ref.runner_id, reason=reason)
         await self._closings.add(ref)
 
     def _hear(self, ref: SessionRef) -> LiveSession | None:

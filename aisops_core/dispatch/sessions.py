@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
+from weakref import WeakValueDictionary
 
 from aisops_core.dispatch.claims import Capacity
 from aisops_core.dispatch.matching import Demand, Offer, refusal
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.records import SessionRef
-from aisops_protocol.messages import EffectClass, Heartbeat, Ping
+from aisops_protocol.messages import EffectClass, Heartbeat, Hello, Ping
 from aisops_protocol.resume import Share
 
 LIVE_S: Final = 30.0
@@ -37,7 +38,7 @@ class LiveSession:
     outlet: Outlet
     instance_id: bytes
     journal_id: bytes
-    capabilities: dict[str, EffectClass]
+    capabilities: Mapping[str, EffectClass]
     labels: Mapping[str, str]
     slots: int
     heard: float
@@ -47,7 +48,8 @@ class LiveSession:
     offered: int = 0
     backlog: tuple[Share, ...] = ()
     draining: bool = False
-    answer: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: asyncio.Event | None = None
+    """Set by what is heard next; there only while somebody waits for it."""
 
     @property
     def free_slots(self) -> int:
@@ -73,7 +75,8 @@ class LiveSession:
     def hear(self, now: float) -> None:
         """Something arrived: the Runner is alive."""
         self.heard = now
-        self.answer.set()
+        if self.answer is not None:
+            self.answer.set()
 
     def give(self, lease_id: bytes, job_id: str, now: float) -> None:
         """A job was sent."""
@@ -118,6 +121,24 @@ class LiveSession:
         """When `overdue` will next find something."""
         oldest = next(iter(self.unaccepted.values()), None)
         return None if oldest is None else oldest + accept_s
+
+
+class Offers:
+    """What Runners offer, each set of capabilities once: thousands of Runners offer the same."""
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[frozenset[tuple[str, EffectClass]], Offered] = WeakValueDictionary()
+
+    def of(self, hello: Hello) -> Offered:
+        """The capabilities of this Runner, shared with every other that offers the same; not to be changed."""
+        offered = {c.name: c.effect_class or EffectClass.AT_MOST_ONCE for c in hello.capabilities}
+        return self._known.setdefault(frozenset(offered.items()), Offered(offered))
+
+
+class Offered(dict[str, EffectClass]):
+    """A set of capabilities that can be referred to weakly."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Sessions:
@@ -171,7 +192,7 @@ class Sessions:
 
     def withdraw(self, session: LiveSession, capability: str) -> None:
         """The Runner says that it does not have this after all."""
-        session.capabilities.pop(capability, None)
+        session.capabilities = {name: effect for name, effect in session.capabilities.items() if name != capability}
         self._no_longer_offers(session, capability)
 
     def _forget(self, session: LiveSession) -> None:
@@ -224,11 +245,13 @@ async def may_replace(old: LiveSession | None, instance_id: bytes, now: float, *
     """
     if old is None or old.instance_id == instance_id or now - old.heard >= LIVE_S:
         return True
-    old.answer.clear()
+    old.answer = answer = asyncio.Event()
     old.outlet.send(Ping())
     try:
         async with asyncio.timeout(ping_s):
-            await old.answer.wait()
+            await answer.wait()
     except TimeoutError:
         return True
+    finally:
+        old.answer = None
     return False

@@ -35,18 +35,6 @@ class Certificate:
             raise SessionRefused(Refusal.NOT_ACTIVE, "The client certificate is not valid yet.")
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """The other end of one stream. `token` is never shown."""
-
-    address: str
-    token: str
-    certificate: Certificate | None
-
-    def __repr__(self) -> str:
-        return f"Peer(address={self.address!r})"
-
-
 def token_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     """Return the bearer token of request metadata. Raises Unauthenticated unless there is exactly one."""
     values = [value for key, value in metadata if key == "authorization"]

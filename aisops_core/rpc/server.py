@@ -42,6 +42,9 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_connection_age_grace_ms", 60_000),
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_concurrent_streams", 4),
+    # Kept for every connection as long as it lives: 2 kB of buffer instead of 16, and no diary of its events.
+    ("grpc.tsi.max_frame_size", 2048),
+    ("grpc.enable_channelz", 0),
     # Two Cores on one port would silently share its Runners.
     ("grpc.so_reuseport", 0),
 )

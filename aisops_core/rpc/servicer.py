@@ -19,7 +19,7 @@ import structlog
 from aisops_core.clock import Clock
 from aisops_core.errors import CoreError, SessionRefused, Unauthenticated
 from aisops_core.rpc.ending import Ending, from_error, unexpected
-from aisops_core.rpc.peer import Peer, certificate_of, token_of
+from aisops_core.rpc.peer import Certificate, certificate_of, token_of
 from aisops_core.rpc.ports import Credentials, PeerGone, Sessions
 from aisops_core.rpc.stream import Stream
 from aisops_core.rpc.timer import Timer
@@ -65,9 +65,9 @@ class Servicer(grpc.GenericRpcHandler):
         await self._conclude(context, why)
 
     async def _serve(self, context: Context) -> Ending:
-        peer = Peer(context.peer(), token_of(_metadata(context)), certificate_of(context.auth_context()))
-        self._check_certificate(peer)
-        principal = await self._authenticate(peer.token)
+        certificate = certificate_of(context.auth_context())
+        self._check(certificate)
+        principal = await self._authenticate(token_of(_metadata(context)))
         stream = Stream(
             principal,
             self._sessions,
@@ -76,11 +76,11 @@ class Servicer(grpc.GenericRpcHandler):
             timer=self._timer,
             clock=self._clock,
         )
-        log.info("stream begun", tenant_id=principal.tenant_id, runner_id=principal.subject_id, peer=peer.address)
+        log.info("stream begun", tenant_id=principal.tenant_id, runner_id=principal.subject_id, peer=context.peer())
         hold = self._credentials.hold(
             principal.token_id,
-            _earliest(principal.expires_unix_ms, peer.certificate.until_unix_ms if peer.certificate else None),
-            lambda: stream.refuse(self._what_was_lost(peer)),
+            _earliest(principal.expires_unix_ms, certificate.until_unix_ms if certificate else None),
+            lambda: stream.refuse(self._what_was_lost(certificate)),
         )
         self.streams.add(stream)
         self.empty.clear()
@@ -93,13 +93,13 @@ class Servicer(grpc.GenericRpcHandler):
             if not self.streams:
                 self.empty.set()
 
-    def _check_certificate(self, peer: Peer) -> None:
-        if peer.certificate is not None:
-            peer.certificate.check(datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC))
+    def _check(self, certificate: Certificate | None) -> None:
+        if certificate is not None:
+            certificate.check(datetime.fromtimestamp(self._clock.unix_ms() / 1000, UTC))
 
-    def _what_was_lost(self, peer: Peer) -> CoreError:
+    def _what_was_lost(self, certificate: Certificate | None) -> CoreError:
         try:
-            self._check_certificate(peer)
+            self._check(certificate)
         except SessionRefused as error:
             return error
         return Unauthenticated()

@@ -49,6 +49,27 @@ UNANSWERED_FRAMES = 16
 class Stream:
     """One stream. It is the dispatcher's `Outlet` for its session."""
 
+    __slots__ = (
+        "_ack_timer",
+        "_answered",
+        "_backlog",
+        "_clock",
+        "_committing",
+        "_early",
+        "_ending",
+        "_opening",
+        "_principal",
+        "_read",
+        "_ref",
+        "_session",
+        "_sessions",
+        "_timer",
+        "_to_write",
+        "_unacknowledged",
+        "_unanswered",
+        "_write",
+    )
+
     def __init__(
         self,
         principal: Principal,
@@ -123,11 +144,13 @@ class Stream:
         if self._committing is not None:
             self._committing.cancel()
             await asyncio.gather(self._committing, return_exceptions=True)
-        if self._opening is None:
-            return
-        with contextlib.suppress(Exception):  # refused: then there is nothing to forget
-            opened = await self._opening
-            await self._sessions.close_session(opened.ref, (self._ending or GONE).code)
+        ref = self._ref
+        if self._opening is not None:
+            with contextlib.suppress(Exception):  # refused: then there is nothing to forget
+                ref = (await self._opening).ref
+        if ref is not None:
+            with contextlib.suppress(Exception):  # it is forgotten here; the database learns of it from the next one
+                await self._sessions.close_session(ref, (self._ending or GONE).code)
 
     async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -207,7 +230,7 @@ class Stream:
         if self._ending is not None:
             return
         self._session.welcome(opened.welcome, self._clock.monotonic())
-        self._ref = opened.ref
+        self._ref, self._opening = opened.ref, None
         self._to_write.ring()
         early, self._early = self._early, []
         if early:

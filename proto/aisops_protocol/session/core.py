@@ -48,7 +48,7 @@ class CoreSession(Party):
         self._ack_due = False
         self._window = e.Window(0, 0)
         self._most_uncommitted = 0
-        self._uncommitted: deque[int] = deque()  # seqs of the messages delivered and not committed
+        self._uncommitted: deque[int] | None = None  # seqs delivered and not committed; idle sessions need none
         self._urgent: list[m.CoreBody] = []
         self._queued: list[m.CoreBody] = []
         self._goodbye: m.CoreGoodbye | None = None
@@ -84,7 +84,7 @@ class CoreSession(Party):
         self._heard_at = now
         self._urgent.append(welcome)
         if self.hello is not None:
-            self.hello = replace(self.hello, capabilities=(), labels=(), held_jobs=())
+            self.hello = _slim(self.hello)
 
     def send(self, *bodies: m.CoreBody, now: float | None = None) -> None:
         """Queue messages of an open session: Job, JobCancel, Drain, Ping, Slow, CredentialOffer.
@@ -107,8 +107,9 @@ class CoreSession(Party):
         if seq > self.watermark:
             self.watermark = seq
             self._ack_due = True
-            while self._uncommitted and self._uncommitted[0] <= seq:
-                self._uncommitted.popleft()
+            held = self._uncommitted
+            while held and held[0] <= seq:
+                held.popleft()
 
     def credit(self, max_messages: int, max_bytes: int) -> None:
         """Give the Runner another window with the next Ack (which is made due)."""
@@ -245,8 +246,9 @@ class CoreSession(Party):
         else:
             self._rewind_until = None
             self.received = envelope.seq
-            self._uncommitted.append(envelope.seq)
-            if len(self._uncommitted) > self._most_uncommitted:
+            held = self._uncommitted = deque() if self._uncommitted is None else self._uncommitted
+            held.append(envelope.seq)
+            if len(held) > self._most_uncommitted:
                 raise RemoteProtocolError(Code.WINDOW_EXCEEDED, f"more than {self._most_uncommitted} messages at once")
             if body is None:
                 self._ignore(critical=envelope.critical)
@@ -262,6 +264,12 @@ class CoreSession(Party):
         self._rewound = True
         self._rewind_until = now + limits.REWIND_S
         self._urgent.append(m.Rewind(self.hello.queue_epoch, self.received + 1))
+
+
+def _slim(hello: m.Hello) -> m.Hello:
+    """What a session needs of a Hello once it is open; the rest was for whoever answered it."""
+    nothing: dict[str, Any] = {"capabilities": (), "labels": (), "held_jobs": (), "queue_stats": m.QueueStats()}
+    return replace(hello, boot_id="", agent_version="", os="", arch="", **nothing)
 
 
 def _first_number(envelope: m.RunnerEnvelope) -> int:
