@@ -16,11 +16,12 @@ from aisops_core.dispatch.doors import Doors
 from aisops_core.dispatch.ingest import ingest
 from aisops_core.dispatch.inputs import InputSchemas
 from aisops_core.dispatch.lease import LeaseTerms
+from aisops_core.dispatch.offering import Offers
 from aisops_core.dispatch.opening import Opened, Opening
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.pump import send_again
 from aisops_core.dispatch.records import OpenedSession, SessionRef
-from aisops_core.dispatch.sessions import PING_S, SUPERSEDED, TAKEN_OVER, LiveSession, Offers, may_replace
+from aisops_core.dispatch.sessions import PING_S, SUPERSEDED, TAKEN_OVER, LiveSession, may_replace
 from aisops_core.dispatch.switchboard import Switchboard
 from aisops_core.dispatch.upkeep import Renewal
 from aisops_core.errors import Fenced, SessionRefused
@@ -220,7 +221,7 @@ class Reception:
         if session is None:
             return
         self.beats.forget(ref)
-        log.debug("session closed", tenant_id=ref.tenant_id, runner_id=ref.runner_id, reason=reason)
+        log.info("session closed", tenant_id=ref.tenant_id, runner_id=ref.runner_id, reason=reason)
         await self._closings.add(ref)
 
     def _hear(self, ref: SessionRef) -> LiveSession | None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
-from weakref import WeakValueDictionary
 
 from aisops_core.dispatch.claims import Capacity
 from aisops_core.dispatch.matching import Demand, Offer, refusal
+from aisops_core.dispatch.offering import Offered, Offering
 from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.records import SessionRef
-from aisops_protocol.messages import EffectClass, Heartbeat, Hello, Ping
+from aisops_protocol.messages import Heartbeat, Ping
 from aisops_protocol.resume import Share
 
 LIVE_S: Final = 30.0
@@ -38,7 +37,7 @@ class LiveSession:
     outlet: Outlet
     instance_id: bytes
     journal_id: bytes
-    capabilities: Mapping[str, EffectClass]
+    capabilities: Offered
     labels: Mapping[str, str]
     slots: int
     heard: float
@@ -48,6 +47,8 @@ class LiveSession:
     offered: int = 0
     backlog: tuple[Share, ...] = ()
     draining: bool = False
+    turn: int = 0
+    """Kept by `Offering`: the order in which sessions are given work."""
     answer: asyncio.Event | None = None
     """Set by what is heard next; there only while somebody waits for it."""
 
@@ -123,30 +124,12 @@ class LiveSession:
         return None if oldest is None else oldest + accept_s
 
 
-class Offers:
-    """What Runners offer, each set of capabilities once: thousands of Runners offer the same."""
-
-    def __init__(self) -> None:
-        self._known: WeakValueDictionary[frozenset[tuple[str, EffectClass]], Offered] = WeakValueDictionary()
-
-    def of(self, hello: Hello) -> Offered:
-        """The capabilities of this Runner, shared with every other that offers the same; not to be changed."""
-        offered = {c.name: c.effect_class or EffectClass.AT_MOST_ONCE for c in hello.capabilities}
-        return self._known.setdefault(frozenset(offered.items()), Offered(offered))
-
-
-class Offered(dict[str, EffectClass]):
-    """A set of capabilities that can be referred to weakly."""
-
-    __slots__ = ("__weakref__",)
-
-
 class Sessions:
     """The live sessions of this process, one per Runner, found by tenant and capability as well as by name."""
 
     def __init__(self) -> None:
         self._live: dict[tuple[str, str], LiveSession] = {}
-        self._offering: dict[tuple[str, str], OrderedDict[str, LiveSession]] = {}
+        self._offering: Offering[LiveSession] = Offering()
         self._sent: dict[tuple[str, str], LiveSession] = {}
 
     def __len__(self) -> int:
@@ -177,8 +160,7 @@ class Sessions:
         if replaced is not None:
             self._forget(replaced)
         self._live[key] = session
-        for capability in session.capabilities:
-            self._offering.setdefault((tenant_id, capability), OrderedDict())[runner_id] = session
+        self._offering.add(tenant_id, session.capabilities.group, runner_id, session)
         if session.unaccepted:
             self._sent[key] = session
         return replaced
@@ -192,22 +174,16 @@ class Sessions:
 
     def withdraw(self, session: LiveSession, capability: str) -> None:
         """The Runner says that it does not have this after all."""
-        session.capabilities = {name: effect for name, effect in session.capabilities.items() if name != capability}
-        self._no_longer_offers(session, capability)
+        tenant_id, runner_id = session.ref.tenant_id, session.ref.runner_id
+        self._offering.discard(tenant_id, session.capabilities.group, runner_id)
+        session.capabilities = session.capabilities.without(capability)
+        self._offering.add(tenant_id, session.capabilities.group, runner_id, session)
 
     def _forget(self, session: LiveSession) -> None:
-        key = (session.ref.tenant_id, session.ref.runner_id)
+        tenant_id, runner_id = key = (session.ref.tenant_id, session.ref.runner_id)
         del self._live[key]
         self._sent.pop(key, None)
-        for capability in session.capabilities:
-            self._no_longer_offers(session, capability)
-
-    def _no_longer_offers(self, session: LiveSession, capability: str) -> None:
-        offering = self._offering.get((session.ref.tenant_id, capability))
-        if offering is not None:
-            offering.pop(session.ref.runner_id, None)
-            if not offering:
-                del self._offering[session.ref.tenant_id, capability]
+        self._offering.discard(tenant_id, session.capabilities.group, runner_id)
 
     # --- giving out work --------------------------------------------------------------------------------------------
 
@@ -219,16 +195,13 @@ class Sessions:
         if demand.pinned_runner_id is not None:
             session = self.of(tenant_id, demand.pinned_runner_id)
             return [session] if session is not None and session.may_have(demand) else []
-        offering = self._offering.get((tenant_id, demand.capability))
-        if offering is None:
-            return []
-        return list(islice((session for session in offering.values() if session.may_have(demand)), most))
+        offering = self._offering.having(tenant_id, demand.capability)
+        return list(islice((session for session in offering if session.may_have(demand)), most))
 
     def gave(self, session: LiveSession) -> None:
         """The session was given work: others are asked before it, and its acceptance is awaited."""
         tenant_id, runner_id = session.ref.tenant_id, session.ref.runner_id
-        for capability in session.capabilities:
-            self._offering[tenant_id, capability].move_to_end(runner_id)
+        self._offering.gave(tenant_id, session.capabilities.group, runner_id)
         self._sent[tenant_id, runner_id] = session
 
     def awaiting(self) -> list[LiveSession]:

@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from aisops_core.dispatch.admission import JobIds
 from aisops_core.dispatch.events import describe
 from aisops_core.dispatch.matching import Demand
+from aisops_core.dispatch.offering import Offered, Offers
 from aisops_core.dispatch.records import SessionRef
 from aisops_core.dispatch.sessions import LiveSession, Sessions
 from aisops_core.dispatch.switchboard import Routes, Switchboard
-from aisops_protocol.messages import CredentialReply, EffectClass, Heartbeat, JobAccept
+from aisops_protocol.messages import Capability, CredentialReply, EffectClass, Heartbeat, JobAccept
+from tests.support.raw_runner import build_hello
 from tests.unit.core.dispatch.test_job import a_job
+
+SLACK = "slack.send"
 
 
 class Silent:
@@ -25,9 +29,10 @@ class Silent:
     def close(self, code: str, message: str) -> None: ...
 
 
-def a_session(epoch: int = 1, slots: int = 4, runner_id: str = "r") -> LiveSession:
+def a_session(epoch: int = 1, slots: int = 4, runner_id: str = "r", offers: tuple[str, ...] = (SLACK,)) -> LiveSession:
     ref = SessionRef("t", runner_id, bytes([epoch]) * 16, epoch)
-    return LiveSession(ref, Silent(), b"i", b"j", {"slack.send": EffectClass.IDEMPOTENT}, {}, slots, heard=0.0)
+    offered = Offered(dict.fromkeys(offers, EffectClass.IDEMPOTENT))
+    return LiveSession(ref, Silent(), b"i", b"j", offered, {}, slots, heard=0.0)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["give", "free", "stray", "beat"]), st.integers(0, 9)), max_size=40))
@@ -179,3 +184,32 @@ def test_events_of_a_runner() -> None:
     assert describe(JobAccept("j", b"", 1), 5) is None
     described = describe(CredentialReply("o", accepted=True), 5)
     assert described == (5, "credential_reply", '{"offer_id":"o","accepted":true,"message":""}')
+
+
+def test_runners_that_offer_the_same_share_one_set() -> None:
+    offers = Offers()
+    hello = build_hello(Capability("slack.send", "slack", "1.0", EffectClass.IDEMPOTENT))
+    other = build_hello(Capability("email.send", "email", "1.0"))
+    kept = offers.of(hello)
+    assert offers.of(hello) is kept
+    assert offers.of(other) == {"email.send": EffectClass.AT_MOST_ONCE}
+    assert kept.without("slack.send") == {}
+    assert kept == {"slack.send": EffectClass.IDEMPOTENT}
+
+
+def test_work_goes_round_among_runners_that_offer_different_things_besides() -> None:
+    sessions = Sessions()
+    kinds = [(SLACK,), (SLACK,), (SLACK, "email.send"), (SLACK, "teams.send"), ("email.send",)]
+    for n, offers in enumerate(kinds):
+        sessions.install(a_session(slots=100, runner_id=f"r{n}", offers=offers))
+    given_to = []
+    for _ in range(12):
+        [session] = sessions.with_room("t", Demand(SLACK), 1)
+        sessions.gave(session)
+        given_to.append(session.ref.runner_id)
+    assert given_to == ["r0", "r1", "r2", "r3"] * 3
+    withdrawing = sessions.of("t", "r2")
+    assert withdrawing is not None
+    sessions.withdraw(withdrawing, SLACK)
+    assert [s.ref.runner_id for s in sessions.with_room("t", Demand(SLACK), 9)] == ["r0", "r1", "r3"]
+    assert len(sessions.with_room("t", Demand("email.send"), 9)) == 2
