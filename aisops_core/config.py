@@ -89,6 +89,7 @@ class CoreConfig(BaseModel):
     tls_key: FilePath | None = None
     tls_client_ca: FilePath | None = None
     allow_plaintext: bool = False
+    http_plaintext: bool = False
     admin_token_file: FilePath | None = None
     pepper_file: FilePath | None = None
     lease_s: Seconds = 60.0
@@ -125,12 +126,17 @@ class CoreConfig(BaseModel):
         """Whether both doors speak TLS."""
         return self.tls_cert is not None
 
+    @property
+    def http_tls(self) -> bool:
+        """Whether the HTTP door speaks TLS; `http_plaintext` is for a proxy on this machine that ends it."""
+        return self.tls and not self.http_plaintext
+
     def refuse_plaintext(self) -> None:
         """Raise ConfigError when a door would speak plaintext to other machines without that being asked for."""
-        if self.tls or self.allow_plaintext:
+        if self.allow_plaintext:
             return
-        for door, address in (("http", self.http), ("grpc", self.grpc)):
-            if not address.is_loopback:
+        for door, address, encrypted in (("http", self.http, self.http_tls), ("grpc", self.grpc, self.tls)):
+            if not encrypted and not address.is_loopback:
                 raise ConfigError(
                     f"{door} would listen on {address} without TLS, where tokens can be read on the way. Set tls_cert"
                     " and tls_key, or, behind a proxy that ends TLS, ask for it by name: allow_plaintext = true"
@@ -172,6 +178,7 @@ ENVIRONMENT: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "AISOPSFLOW_TLS_KEY": ("tls_key", str),
     "AISOPSFLOW_TLS_CLIENT_CA": ("tls_client_ca", str),
     "AISOPSFLOW_ALLOW_PLAINTEXT": ("allow_plaintext", _boolean),
+    "AISOPSFLOW_HTTP_PLAINTEXT": ("http_plaintext", _boolean),
     "AISOPSFLOW_ADMIN_TOKEN_FILE": ("admin_token_file", str),
     "AISOPSFLOW_PEPPER_FILE": ("pepper_file", str),
     "AISOPSFLOW_LEASE_S": ("lease_s", _number),

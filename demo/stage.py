@@ -30,7 +30,7 @@ class Stage:
     """Folders, ports and programs of one set-up under `home`.
 
     `plugin_env` maps a plugin's name to the environment its sidecar is given; `runner_lines` are further lines for the
-    top of the Runner's TOML file.
+    top of the Runner's TOML file. `grpc_scheme` is `https` when the options make Core speak TLS to Runners.
     """
 
     home: Path
@@ -40,6 +40,7 @@ class Stage:
     runner_lines: tuple[str, ...] = ()
     runner_environment: Mapping[str, str] = field(default_factory=dict)
     core_options: tuple[str, ...] = ()
+    grpc_scheme: str = "http"
     token: str = ""
     _programs: list[Program] = field(default_factory=list)
 
@@ -111,7 +112,7 @@ class Stage:
         token_file.touch(mode=0o600)
         token_file.write_text(created["token"])
         lines = [
-            f'core_endpoint = "http://127.0.0.1:{self.grpc_port}"',
+            f'core_endpoint = "{self.grpc_scheme}://127.0.0.1:{self.grpc_port}"',
             f"tenant_id = {toml_string(self.tenant_id)}",
             f"runner_id = {toml_string(self.runner_id)}",
             f"token_file = {toml_string(str(token_file))}",

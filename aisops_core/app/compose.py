@@ -97,9 +97,10 @@ def _http_tls(config: CoreConfig) -> ssl.SSLContext | None:
             raise ConfigError(f"Cannot read the TLS file {path}: {error.strerror}.") from None
     try:
         client_ca = str(config.tls_client_ca) if config.tls_client_ca else None
-        return build_tls(str(config.tls_cert), str(config.tls_key), client_ca)
+        context = build_tls(str(config.tls_cert), str(config.tls_key), client_ca)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"The TLS files cannot be used: {error}.") from None
+    return context if config.http_tls else None
 
 
 def _rpc_tls(config: CoreConfig) -> TlsFiles | None:
@@ -179,10 +180,10 @@ async def build(
         metrics = _metrics(version, JobFigures(store, clock), clearer, servicer)
         parts = (jobs, BatchEndpoints(dispatcher, queue_ttl_s=config.queue_ttl_s), RunnerEndpoints(runners, tokens))
         routes, authenticate = routes_of(parts), _authenticator(tokens, "api")
-        app = build_application(routes, authenticate, readiness, metrics, version=version, tls=config.tls)
+        app = build_application(routes, authenticate, readiness, metrics, version=version, tls=config.http_tls)
         api = ApiServer(
             app,
-            DirectLane(Targets(routes, ROOT), authenticate, _recogniser(tokens), metrics, tls=config.tls),
+            DirectLane(Targets(routes, ROOT), authenticate, _recogniser(tokens), metrics, tls=config.http_tls),
             config.http.host,
             config.http.port,
             http_tls,
@@ -238,7 +239,7 @@ async def _listen(server: ApiServer | RpcServer, address: Address) -> None:
 
 def _announce(config: CoreConfig, http_port: int, grpc_port: int, token: str | None, token_path: Path | None) -> Core:
     """Write the real addresses to the data folder and return them."""
-    scheme = "https" if config.tls else "http"
+    scheme = "https" if config.http_tls else "http"
     http_url = f"{scheme}://{Address(config.http.host, http_port)}"
     grpc_address = str(Address(config.grpc.host, grpc_port))
     write_endpoints(

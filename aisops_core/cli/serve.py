@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     "--tls-client-ca", type=click.Path(path_type=Path), help="Runners must show a certificate of this authority (PEM)."
 )
 @click.option("--allow-plaintext", is_flag=True, default=None, help="Listen without TLS on addresses others can reach.")
+@click.option(
+    "--http-plaintext", is_flag=True, default=None, help="HTTP without TLS on loopback: a proxy here ends it."
+)
 def serve(*, config: Path | None, **options: Any) -> None:
     """Run Core: the HTTP API and the door Runners connect to.
 
@@ -76,6 +79,7 @@ async def _serve(settings: CoreConfig) -> None:
         loop.add_signal_handler(number, on_signal, number)
     async with build(settings, version=version()) as core:
         process.calm_collector()
+        process.return_memory()
         announce(core, settings)
         await stop.wait()
         click.echo("Stopping: Runners are asked to reconnect later.", err=True)
@@ -109,7 +113,7 @@ def announce(core: Core, settings: CoreConfig) -> None:
     click.echo(f"AIsOpsFlow Core {version()}, data in {settings.data_dir}")
     click.echo(f"  HTTP  {core.http_url}")
     click.echo(f"  gRPC  {core.grpc_address}{'' if settings.tls else '  (no TLS)'}")
-    url = login_url(core.http_url, settings.tls_cert)
+    url = login_url(core.http_url, settings.tls_cert if settings.http_tls else None)
     if core.admin_token is not None:
         click.echo(
             f"\nFirst start. The admin token, shown this once:\n\n  {core.admin_token}\n\n"

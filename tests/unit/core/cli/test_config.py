@@ -122,4 +122,10 @@ def test_plaintext_is_refused_where_others_can_reach_it_unless_asked_for_by_name
     with pytest.raises(ConfigError):
         config(grpc=f"core.example.com:{GRPC_PORT}").refuse_plaintext()
     config(grpc="0.0.0.0:1", allow_plaintext=True).refuse_plaintext()
-    config(grpc="0.0.0.0:1", tls_cert=Path("c"), tls_key=Path("k")).refuse_plaintext()
+    files = {"tls_cert": Path("c"), "tls_key": Path("k")}
+    config(grpc="0.0.0.0:1", **files).refuse_plaintext()
+    behind_a_proxy = config(grpc="0.0.0.0:1", http_plaintext=True, **files)
+    behind_a_proxy.refuse_plaintext()
+    assert (behind_a_proxy.tls, behind_a_proxy.http_tls) == (True, False)
+    with pytest.raises(ConfigError, match="http would listen"):
+        config(http="0.0.0.0:1", http_plaintext=True, **files).refuse_plaintext()
