@@ -7,6 +7,7 @@ answers is foreign code, so headers are bounded here, and bodies by the `Reply` 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ class EndedEarly(NotHttp):
     """The connection ended within the answer."""
 
 
-class Reply:
+class Reply(ABC):
     """Takes one answer. Subclasses say what becomes of it; `done` is called once, last, unless it was abandoned.
 
     Attributes:
@@ -59,25 +60,25 @@ class Reply:
         self.encoding = ""
         self.length = None
 
+    @abstractmethod
     def headed(self) -> None:
         """The head has come.
 
         Raises:
             NotHttp: The answer is not wanted.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def body(self, part: bytes) -> None:
         """A part of the body.
 
         Raises:
             NotHttp: The answer is not wanted.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def done(self, failure: Exception | None) -> None:
         """The answer is complete (None), or will not be: NotHttp, or OSError when the connection failed or ended."""
-        raise NotImplementedError
 
     def abandon(self) -> None:
         """Nobody waits any more: the connection is dropped and nothing more is told."""
