@@ -94,6 +94,9 @@ class JobDocument(Document):
     finished_at: str | None
     output: Any = None
     output_truncated: bool = False
+    output_left_out: bool = Field(
+        False, description="The answer holds too many outputs for this one; `GET /jobs/{id}` has it."
+    )
     error: JobErrorDocument | None
     execution: ExecutionDocument | None
     cancel_requested: bool

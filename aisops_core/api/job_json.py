@@ -15,6 +15,7 @@ from typing import Final
 
 from aisops_core.dispatch import strict_json
 from aisops_core.dispatch.job import JobRecord, JobState
+from aisops_core.dispatch.output_room import OutputLeftOut
 from aisops_protocol.messages import EffectClass
 
 _STATES: Final = {state: quoted(state.value) for state in JobState}
@@ -35,7 +36,8 @@ def job_json(job: JobRecord, beside: str = NOTHING_BESIDE) -> str:
         f'"priority":{job.priority},"created_at":{_moment(job.created_unix_ms)},'
         f'"leased_at":{_moment(job.leased_unix_ms)},"started_at":{_moment(job.started_unix_ms)},'
         f'"finished_at":{_moment(job.finished_unix_ms)},"output":{output_json(job.output)},'
-        f'"output_truncated":{_BOOLS[job.truncated]},"error":{_error(job)},"execution":{_execution(job)},'
+        f'"output_truncated":{_BOOLS[job.truncated]},"output_left_out":{_BOOLS[isinstance(job, OutputLeftOut)]},'
+        f'"error":{_error(job)},"execution":{_execution(job)},'
         f'"cancel_requested":{_BOOLS[job.cancel_requested]},"idempotency_key":{_text(job.idempotency_key)},'
         f"{beside}}}"
     )

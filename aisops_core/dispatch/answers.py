@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from aisops_core.dispatch import store as job_store
 from aisops_core.dispatch.job import JobRecord
+from aisops_core.dispatch.output_room import OutputRoom
 from aisops_core.dispatch.waiters import Waiters, Waiting
 from aisops_core.storage.engine import Store
 from aisops_core.storage.gather import Gather
@@ -82,4 +83,5 @@ class Answers:
 
     async def _many(self, keys: Sequence[tuple[str, str]]) -> dict[str, JobRecord]:
         found = await self._store.read(lambda connection: job_store.get_many(connection, keys))
-        return {job.job_id: job for job in found if isinstance(job, JobRecord)}
+        room = OutputRoom()
+        return {job.job_id: room.take(job) for job in found if isinstance(job, JobRecord)}

@@ -15,6 +15,7 @@ from aisops_core.dispatch.answers import Answers
 from aisops_core.dispatch.catalog import Catalog, Wanted
 from aisops_core.dispatch.inputs import InputSchemas
 from aisops_core.dispatch.job import JobRecord
+from aisops_core.dispatch.output_room import OutputRoom
 from aisops_core.dispatch.pump import Pump
 from aisops_core.dispatch.records import SubmitJob
 from aisops_core.dispatch.switchboard import Switchboard
@@ -112,7 +113,8 @@ class Submissions:
         try:
             stored = iter(await self._stored(entries))
             outcomes = [next(stored) if isinstance(one, Submission) else one for one in checked]
-            admitted = [one for one in outcomes if not isinstance(one, CoreError)]
+            room = OutputRoom()
+            admitted = [(room.take(one[0]), one[1]) for one in outcomes if not isinstance(one, CoreError)]
             last = iter(await self._ends(principal.tenant_id, admitted, waiting, wait_s))
         finally:
             self._forget(waiting)

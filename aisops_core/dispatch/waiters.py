@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from aisops_core.dispatch.output_room import OutputRoom
 from aisops_core.dispatch.record import JobRecord
 
 Key = tuple[str, str]
@@ -12,19 +13,23 @@ Key = tuple[str, str]
 
 
 class Waiting:
-    """One caller's wait for some jobs. `ended` holds the last records (without inputs) of those that have ended."""
+    """One caller's wait for some jobs.
 
-    __slots__ = ("_done", "_missing", "ended", "keys")
+    `ended` holds the last records (without inputs) of those that have ended, with as much output as an answer may hold.
+    """
+
+    __slots__ = ("_done", "_missing", "_room", "ended", "keys")
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self.keys = tuple(keys)
         self.ended: dict[str, JobRecord] = {}
         self._missing = set(self.keys)
+        self._room = OutputRoom()
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def tell(self, key: Key, record: JobRecord) -> None:
         """One of the jobs has ended."""
-        self.ended[record.job_id] = record
+        self.ended[record.job_id] = self._room.take(record)
         self._missing.discard(key)
         if not self._missing:
             self.over()

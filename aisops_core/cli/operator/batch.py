@@ -116,5 +116,5 @@ def _send(context: Context, part: Sequence[Line], *, wait: bool) -> list[dict[st
 
 def _follow(context: Context, items: Sequence[dict[str, Any]]) -> None:
     for item in items:
-        while item["job"] is not None and item["job"]["state"] not in TERMINAL:
+        while item["job"] is not None and (item["job"]["state"] not in TERMINAL or item["job"].get("output_left_out")):
             item["job"] = context.client.get(f"/jobs/{item['job']['id']}", {"wait": WAIT_S}, wait_s=WAIT_S)

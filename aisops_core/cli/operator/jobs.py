@@ -170,7 +170,7 @@ def _show(context: Context, item: Mapping[str, Any]) -> None:
     else:
         error = item["error"] or {}
         shown = {**item, "error": f"{error['code']}: {error['message']}" if error else ""}
-        for name in ("cancel_requested", "output_truncated"):
+        for name in ("cancel_requested", "output_truncated", "output_left_out"):
             shown[name] = item[name] or None
         show_fields(shown)
         if item["state"] == "uncertain":

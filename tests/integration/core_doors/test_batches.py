@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreProcess]:
         yield made
 
 
-@pytest.fixture
-def answering(core: CoreProcess, runner_token: str) -> Iterator[None]:
-    """A Runner that does every job and gives its input back."""
+@contextmanager
+def working(core: CoreProcess, runner_token: str, output_of: Callable[[bytes], bytes]) -> Iterator[None]:
+    """A Runner that does every job; `output_of` makes its output of its input."""
     runner = RawRunner(core.grpc_port, runner_token)
     runner.greet()
 
@@ -46,7 +47,7 @@ def answering(core: CoreProcess, runner_token: str) -> Iterator[None]:
             except AssertionError:
                 return
             ids = (job.job_id, job.lease_id, job.attempt)
-            runner.durable(JobAccept(*ids), JobResult(*ids, ResultStatus.SUCCEEDED, job.input))
+            runner.durable(JobAccept(*ids), JobResult(*ids, ResultStatus.SUCCEEDED, output_of(job.input)))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -55,6 +56,13 @@ def answering(core: CoreProcess, runner_token: str) -> Iterator[None]:
     thread.join(20)
     with runner:
         pass
+
+
+@pytest.fixture
+def answering(core: CoreProcess, runner_token: str) -> Iterator[None]:
+    """A Runner that does every job and gives its input back."""
+    with working(core, runner_token, lambda data: data):
+        yield
 
 
 def submit(core: CoreProcess, *jobs: Any, wait_s: int | None = None) -> Response:
@@ -71,6 +79,23 @@ def test_a_batch_is_answered_in_order_when_every_job_has_ended(core: CoreProcess
     assert all(item["created"] and item["problem"] is None for item in items)
     for item in (items[0], items[-1]):
         assert core.api("GET", f"/jobs/{item['job']['id']}").json == item["job"], "the same document everywhere"
+
+
+def test_outputs_beyond_the_room_of_one_answer_are_left_out_and_stand_in_each_jobs_own_document(
+    core: CoreProcess, runner_token: str
+) -> None:
+    large = json.dumps({"text": "x" * 200_000}).encode()
+    wanted = [{**GOOD, "idempotency_key": f"large-{n}"} for n in range(90)]
+    with working(core, runner_token, lambda _: large):
+        first, again = submit(core, *wanted, wait_s=30), submit(core, *wanted, wait_s=30)
+    for answer in (first, again):
+        jobs = [item["job"] for item in answer.json["items"]]
+        assert answer.status == 200
+        assert sum(job["output_left_out"] for job in jobs) == 90 - 16 * 1024 * 1024 // len(large)
+        assert all((job["output"] is None) is job["output_left_out"] for job in jobs)
+    left_out = next(job for job in jobs if job["output_left_out"])
+    shown = core.api("GET", f"/jobs/{left_out['id']}").json
+    assert (shown["output"], shown["output_left_out"]) == (json.loads(large), False)
 
 
 WRONG: list[tuple[str, Any, int, str, str]] = [

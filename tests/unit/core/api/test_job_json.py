@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aisops_core.api.documents import JobDocument, optional_timestamp
 from aisops_core.api.job_json import job_json
 from aisops_core.dispatch.job import JobRecord, JobState
+from aisops_core.dispatch.output_room import OutputLeftOut
 from aisops_protocol.messages import EffectClass
 from tests.unit.core.dispatch.test_job import a_job
 
@@ -96,6 +97,7 @@ def expected(job: JobRecord) -> dict[str, Any]:
         "finished_at": optional_timestamp(job.finished_unix_ms),
         "output": value(job.output),
         "output_truncated": job.truncated,
+        "output_left_out": isinstance(job, OutputLeftOut),
         "error": error,
         "execution": execution,
         "cancel_requested": job.cancel_requested,
@@ -111,6 +113,14 @@ def test_the_text_says_what_the_record_says_and_fits_the_contract(job: JobRecord
     assert json.loads(text) == expected(job)
     assert list(json.loads(text)) == list(JobDocument.model_fields)
     JobDocument.model_validate_json(text.encode("utf-8", "surrogatepass"), strict=True)
+
+
+@given(RECORDS)
+def test_a_record_whose_output_was_left_out_says_so(job: JobRecord) -> None:
+    copy = OutputLeftOut.of(job)
+    found = json.loads(job_json(copy))
+    assert (found["output"], found["output_left_out"]) == (None, True)
+    assert found == expected(copy)
 
 
 @pytest.mark.parametrize(

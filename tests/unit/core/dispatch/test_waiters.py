@@ -6,10 +6,12 @@ import asyncio
 
 import pytest
 
+from aisops_core.dispatch.output_room import OUTPUT_ROOM_BYTES, OutputLeftOut
 from aisops_core.dispatch.waiters import Waiters, Waiting
 from tests.unit.core.dispatch.test_job import a_job
 
 LONG_S = 3600.0
+SIZES = {"a": OUTPUT_ROOM_BYTES - 4, "b": 8, "c": 4}
 
 
 async def over(waiting: Waiting) -> bool:
@@ -71,3 +73,13 @@ async def test_time_ends_a_wait() -> None:
     waiting = Waiters().add([("t", "a")])
     await waiting.until(0)
     assert not waiting.ended
+
+
+async def test_the_outputs_of_one_wait_have_bounded_room_and_those_left_out_say_so() -> None:
+    waiters = Waiters()
+    waiting, alone = waiters.add([("t", name) for name in "abc"]), waiters.add([("t", "b")])
+    whole = {name: a_job(tenant_id="t", job_id=name, output=b"x" * size) for name, size in SIZES.items()}
+    waiters.tell(whole.values())
+    assert [isinstance(waiting.ended[name], OutputLeftOut) for name in "abc"] == [False, True, False]
+    assert waiting.ended["b"].output is None
+    assert alone.ended["b"] is whole["b"]
