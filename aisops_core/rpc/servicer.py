@@ -29,6 +29,8 @@ from aisops_protocol.codec import METHOD_PATH
 log = structlog.get_logger("aisops_core.rpc")
 
 ABORT_TIMEOUT_S = 5.0
+HEAR_S = 1.0
+"""So long a caller who will be refused may take to say something."""
 
 Authenticate = Callable[[str], Awaitable[Principal]]
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -66,8 +68,12 @@ class Servicer(grpc.GenericRpcHandler):
 
     async def _serve(self, context: Context) -> Ending:
         certificate = certificate_of(context.auth_context())
-        self._check(certificate)
-        principal = await self._authenticate(token_of(_metadata(context)))
+        try:
+            self._check(certificate)
+            principal = await self._authenticate(token_of(_metadata(context)))
+        except Exception:
+            await _hear(context)
+            raise
         stream = Stream(
             principal,
             self._sessions,
@@ -115,6 +121,13 @@ class Servicer(grpc.GenericRpcHandler):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ABORT_TIMEOUT_S):
                 await context.abort(why.status, why.message)
+
+
+async def _hear(context: Context) -> None:
+    """Let a caller say something before it is refused: of an RPC ended before that, gRPC may lose the reason."""
+    with contextlib.suppress(Exception):  # gone, or silent: it is refused all the same
+        async with asyncio.timeout(HEAR_S):
+            await context.read()
 
 
 def _earliest(*moments: int | None) -> int | None:

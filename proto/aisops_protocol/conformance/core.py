@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import time
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ _OPTIONS = (
 )
 _OVERLAP_S = 2.0
 """A runner's old stream may take so long to be seen as ended when its new one comes."""
+_HEAR_S = 1.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -101,6 +104,7 @@ class Core:
         if self.refusal is not None:
             refusal = self.refusal
             self._pulse.beat()
+            await _hear(context)
             await _conclude(context, refusal)
             return
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
@@ -129,6 +133,13 @@ class Core:
             return bytes(data)
 
         return await line.carry(read, context.write)
+
+
+async def _hear(context: Context) -> None:
+    """Let a runner say something before it is refused: of an RPC ended before that, gRPC may lose the reason."""
+    with contextlib.suppress(Exception):  # gone, or silent: it is refused all the same
+        async with asyncio.timeout(_HEAR_S):
+            await context.read()
 
 
 async def _conclude(context: Context, end: End) -> None:

@@ -98,9 +98,9 @@ class Ground:
         self._check_breach(expected)
         demand(not found, expected, self.trace())
 
-    async def pass_time(self, seconds: float, *, unless: Callable[[], object] = bool) -> None:
-        """Let time pass, or less of it when a condition comes true."""
-        await self._pulse.rest(seconds, unless)
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass."""
+        await self._pulse.rest(seconds, bool)
 
     def trace(self) -> str:
         """What was heard last, over all streams."""

@@ -126,6 +126,13 @@ def test_a_token_that_is_not_a_runners_is_refused(core: CoreProcess, runner_toke
 
 
 @pytest.mark.usefixtures("nothing_changed")
+def test_a_caller_that_says_nothing_is_refused_all_the_same(core: CoreProcess) -> None:
+    with RawRunner(core.grpc_port, "x") as runner:
+        end, goodbye = runner.end()
+    assert (end.status, end.reason, goodbye) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", None)
+
+
+@pytest.mark.usefixtures("nothing_changed")
 @pytest.mark.parametrize("claim", [{"tenant_id": "t_other"}, {"runner_id": "runner-2"}])
 def test_a_hello_in_anothers_name_is_refused(core: CoreProcess, runner_token: str, claim: dict[str, str]) -> None:
     with RawRunner(core.grpc_port, runner_token) as runner:

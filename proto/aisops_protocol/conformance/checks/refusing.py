@@ -14,7 +14,6 @@ SLOW_S = 60.0
 WATCH_S = 62.0
 AFTER_MS = 4_000
 SPARE_S = 0.25
-LOST_S = 8.0
 BACK_S = 30.0
 BACK_OFF_S = 60.0
 
@@ -25,20 +24,14 @@ def refusal(word: Refusal, status: str, retry_after_ms: int = 0) -> End:
     return End(status, "refused by the conformance kit", ((REASON_METADATA_KEY, word.value), *after))
 
 
-async def refused(ground: Ground, end: End, *, for_long: bool = False) -> float:
-    """Let the runner in once, cut it off, refuse it once; when that was, in monotonic seconds.
-
-    gRPC may lose the word of a refusal that comes before a client has said anything. So a runner that should stay away
-    `for_long` is refused once more when it comes back at once; that it must then have understood.
-    """
+async def refused(ground: Ground, end: End) -> float:
+    """Let the runner in once, cut it off, refuse it once; when that was, in monotonic seconds."""
     line = await ground.open()
     await ground.beat(line)
     calls = len(ground.core.calls)
     ground.core.refusal = end
     await ground.cut(line)
     await ground.until(lambda: len(ground.core.calls) > calls, "another call after the cut", BACK_S)
-    if for_long:
-        await ground.pass_time(LOST_S, unless=lambda: len(ground.core.calls) > calls + 1)
     ground.core.refusal = None
     return ground.core.calls[-1]
 
@@ -70,7 +63,7 @@ async def duplicate(ground: Ground) -> str:
 @check("refusal.unauthenticated", Rule.ENDING, apart=True, limit_s=180)
 async def unauthenticated(ground: Ground) -> str:
     """UNAUTHENTICATED: it waits a minute at least, and does come back."""
-    since = await refused(ground, refusal(Refusal.UNAUTHENTICATED, "UNAUTHENTICATED"), for_long=True)
+    since = await refused(ground, refusal(Refusal.UNAUTHENTICATED, "UNAUTHENTICATED"))
     waited = await back(ground, since, SLOW_S, 2 * SLOW_S)
     return f"came back after {waited:.1f} s"
 
@@ -78,7 +71,7 @@ async def unauthenticated(ground: Ground) -> str:
 @check("refusal.revoked", Rule.ENDING, Need.OWN, apart=True, limit_s=150)
 async def revoked(ground: Ground) -> str:
     """REVOKED: it waits far longer than a minute."""
-    since = await refused(ground, refusal(Refusal.REVOKED, "PERMISSION_DENIED"), for_long=True)
+    since = await refused(ground, refusal(Refusal.REVOKED, "PERMISSION_DENIED"))
     calls = len(ground.core.calls)
     await ground.never(
         lambda: len(ground.core.calls) > calls, WATCH_S, f"no call for {WATCH_S:.0f} s (the rule: 15 min)"
