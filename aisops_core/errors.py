@@ -213,6 +213,16 @@ class NotUncertain(Conflict):
         super().__init__(f"Job {job_id} is {state}: only an uncertain job can be resolved.")
 
 
+class OtherAttempt(Conflict):
+    """A decision names an attempt that is not the job's last."""
+
+    code = "other_attempt"
+    default_advice = "Look again: `aisops job show JOB_ID`. Then decide about the attempt it shows."
+
+    def __init__(self, job_id: str, attempt: int, wanted: int) -> None:
+        super().__init__(f"Job {job_id} is at attempt {attempt}; the decision is about attempt {wanted}.")
+
+
 class Denied(CoreError):
     """The caller may not do this."""
 

@@ -82,7 +82,9 @@ class Jobs(Protocol):
         """Ask for a job's end."""
         ...
 
-    async def resolve(self, principal: Principal, job_id: str, verdict: Verdict, note: str) -> JobRecord:
+    async def resolve(
+        self, principal: Principal, job_id: str, verdict: Verdict, note: str, attempt: int | None = None
+    ) -> JobRecord:
         """Put down what an uncertain job came to."""
         ...
 
@@ -135,6 +137,9 @@ class ResolveBody(Body):
 
     verdict: Annotated[Verdict, Field(alias="as", strict=False)]
     note: Annotated[str, StringConstraints(min_length=1, max_length=NOTE_CHARS)]
+    attempt: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="The attempt that was looked at; a job that is at another one is left as it is."
+    )
 
 
 class WaitQuery(Query):
@@ -221,8 +226,9 @@ class JobEndpoints:
     @op("POST", "/jobs/{job_id}/resolve", role="operator", body=ResolveBody, out=JobDocument, problems=(409,))
     async def resolve_job(self, call: Call[ResolveBody, None]) -> Reply:
         """Put down what an uncertain job came to, or have it tried again."""
-        verdict, note = call.body.verdict, call.body.note
-        return await self._whole(await self._jobs.resolve(call.principal, call.path["job_id"], verdict, note))
+        job_id, body = call.path["job_id"], call.body
+        job = await self._jobs.resolve(call.principal, job_id, body.verdict, body.note, body.attempt)
+        return await self._whole(job)
 
     @op("GET", "/jobs/{job_id}/explain", role="viewer", out=ExplanationDocument)
     async def explain_job(self, call: Call[None, None]) -> ExplanationDocument:

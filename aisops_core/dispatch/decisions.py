@@ -56,14 +56,19 @@ class Decisions:
                 session.outlet.send(JobCancel(job_id, job.lease_id))
         return job
 
-    async def resolve(self, principal: Principal, job_id: str, verdict: Verdict, note: str) -> JobRecord:
+    async def resolve(
+        self, principal: Principal, job_id: str, verdict: Verdict, note: str, attempt: int | None = None
+    ) -> JobRecord:
         """Put down what an uncertain job came to, or have it tried again. Repeating a decision changes nothing.
+
+        With `attempt`, the one that was looked at, that holds even when the job has become uncertain again meanwhile.
 
         Raises:
             Forbidden: The principal may not decide.
             InvalidRequest: The note is empty or cannot be kept.
             JobNotFound: This tenant has no such job.
             NotUncertain: The job is not uncertain.
+            OtherAttempt: The job is at another attempt.
             StorageUnavailable: The database could not serve.
         """
         admission.check_role(principal)
@@ -73,7 +78,7 @@ class Decisions:
             job = job_store.get(connection, tenant_id, job_id, lock=True)
             decision = Resolution(tenant_id, job_id, job.attempt, verdict, principal.actor, words, now_ms)
             known = aftermath.resolutions(connection, tenant_id, job_id)
-            notes = resolve(job, decision, known[-1] if known else None)
+            notes = resolve(job, decision, known[-1] if known else None, attempt=attempt)
             if notes is None:
                 return job, False
             job_store.save_whole(connection, job)

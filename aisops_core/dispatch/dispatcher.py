@@ -174,9 +174,11 @@ class Dispatcher:
         """Ask for a job to stop; see `Decisions.cancel`."""
         return await self._decisions.cancel(principal, job_id)
 
-    async def resolve(self, principal: Principal, job_id: str, verdict: Verdict, note: str) -> JobRecord:
+    async def resolve(
+        self, principal: Principal, job_id: str, verdict: Verdict, note: str, attempt: int | None = None
+    ) -> JobRecord:
         """Put down what an uncertain job came to; see `Decisions.resolve`."""
-        return await self._decisions.resolve(principal, job_id, verdict, note)
+        return await self._decisions.resolve(principal, job_id, verdict, note, attempt)
 
     async def explain(self, tenant_id: str, job_id: str) -> Explanation:
         """Why a job is where it is; see `Inquiry.explain`."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from aisops_core.dispatch import job as machine
 from aisops_core.dispatch.job import JobEvent, JobRecord, JobState, Note
-from aisops_core.errors import FieldError, InvalidRequest, NotUncertain
+from aisops_core.errors import FieldError, InvalidRequest, NotUncertain, OtherAttempt
 
 NOTE_CHARS: Final = 2_000
 
@@ -59,20 +59,28 @@ def check_note(note: str) -> str:
     return text
 
 
-def resolve(job: JobRecord, decision: Resolution, last: Resolution | None) -> tuple[Note, ...] | None:
+def resolve(
+    job: JobRecord, decision: Resolution, last: Resolution | None, *, attempt: int | None = None
+) -> tuple[Note, ...] | None:
     """Apply a decision to the job.
 
     Args:
         job: Any.
         decision: What is wanted.
         last: The newest decision already kept about this job.
+        attempt: The attempt that was looked at, when the caller names one: a retry asked for twice must not become two.
 
     Returns:
         Timeline entries to store; None when this very decision was taken before and nothing is to be done.
 
     Raises:
         NotUncertain: The job is not uncertain, and it was not this decision that made it so.
+        OtherAttempt: The job is at another attempt than the one named, and it was not this decision that led there.
     """
+    if attempt is not None and attempt != job.attempt:
+        if last is not None and (last.attempt, last.verdict) == (attempt, decision.verdict):
+            return None
+        raise OtherAttempt(job.job_id, job.attempt, attempt)
     if job.state is not JobState.UNCERTAIN:
         if last is not None and last.verdict is decision.verdict:
             return None

@@ -61,10 +61,16 @@ def printable_lines(text: str) -> str:
     help="What it came to outside; retry: run it once more, whatever has happened.",
 )
 @click.option("--note", required=True, help="How you know; kept with the job and in the audit log.")
+@click.option(
+    "--attempt",
+    type=click.IntRange(min=1),
+    help="The attempt you looked at; a job at another is left alone.",
+)
 @output_options
-def resolve(context: Context, *, job_id: str, verdict: str, note: str) -> None:
+def resolve(context: Context, *, job_id: str, verdict: str, note: str, attempt: int | None) -> None:
     """Decide about a job whose outcome is unknown, after looking outside. Repeating it changes nothing."""
-    item = context.client.post(f"/jobs/{segment(job_id)}/resolve", {"as": verdict, "note": note}).document
+    body = {"as": verdict, "note": note, **({} if attempt is None else {"attempt": attempt})}
+    item = context.client.post(f"/jobs/{segment(job_id)}/resolve", body).document
     if context.as_json:
         print_json(item)
     elif context.quiet:

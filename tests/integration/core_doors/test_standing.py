@@ -93,7 +93,8 @@ def test_an_uncertain_job_is_resolved_once_and_for_all(core: CoreProcess, once: 
         assert "Whether it happened outside is not known." in told
         assert f"aisops job resolve {job['id']}" in told
         assert "a reason" in aisops(core, "job", "resolve", job["id"], "--as", "failed", "--note", " ", code=1)
-        aisops(core, "job", "resolve", job["id"], "--as", "retry", "--note", "nothing there")
+        retry = ("job", "resolve", job["id"], "--as", "retry", "--note", "nothing there", "--attempt", "1")
+        assert "as attempt 2" in aisops(core, *retry)
         again = runner.receive(Job)
         assert (again.job_id, again.attempt) == (given.job_id, 2)
         runner.durable(
@@ -101,6 +102,10 @@ def test_an_uncertain_job_is_resolved_once_and_for_all(core: CoreProcess, once: 
             JobResult(again.job_id, again.lease_id, 2, ResultStatus.UNCERTAIN),
         )
         aisops(core, "job", "logs", "-f", job["id"])
+        aisops(core, *retry)  # the same request, come twice: nobody asked for a third run
+        other = aisops(core, "job", "resolve", job["id"], "--as", "failed", "--note", "x", "--attempt", "1", code=1)
+        assert "is at attempt 2" in other
+        assert json.loads(aisops(core, "job", "show", job["id"], "--json"))["state"] == "uncertain"
         assert "is succeeded" in aisops(core, "job", "resolve", job["id"], "--as", "succeeded", "--note", "seen")
         aisops(core, "job", "resolve", job["id"], "--as", "succeeded", "--note", "seen again")
         refused = aisops(core, "job", "resolve", job["id"], "--as", "failed", "--note", "changed my mind", code=1)

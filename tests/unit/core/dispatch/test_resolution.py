@@ -7,7 +7,7 @@ import pytest
 from aisops_core.dispatch import job as machine
 from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.resolution import NOTE_CHARS, Resolution, Verdict, check_note, resolve
-from aisops_core.errors import InvalidRequest, NotUncertain
+from aisops_core.errors import InvalidRequest, NotUncertain, OtherAttempt
 from aisops_protocol.messages import EffectClass
 from tests.unit.core.dispatch.test_job import a_job
 
@@ -86,3 +86,18 @@ def test_a_note_says_something_and_can_be_shown(note: str) -> None:
 
 def test_a_note_may_have_lines() -> None:
     assert check_note("  first\nsecond\t. ") == "first\nsecond\t."
+
+
+def test_a_decision_about_a_named_attempt_counts_once_even_after_a_second_doubt() -> None:
+    job = uncertain()
+    first = decision(Verdict.RETRY, job)
+    assert resolve(job, first, None, attempt=1) is not None
+    machine.lease(job, machine.Grant("runner-2", 9, b"j" * 16, b"n" * 16, 99_000, 1), 30_000)
+    machine.doubt(job, "lease_expired", "again", 31_000)
+    assert resolve(job, decision(Verdict.RETRY, job), first, attempt=1) is None, "the same request, come twice"
+    for verdict, attempt in ((Verdict.FAILED, 1), (Verdict.RETRY, 3)):
+        with pytest.raises(OtherAttempt):
+            resolve(job, decision(verdict, job), first, attempt=attempt)
+    assert job.attempt == 2
+    assert resolve(job, decision(Verdict.RETRY, job), first, attempt=2) is not None
+    assert job.attempt == 3
