@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 REAP_S = 2.0
+REAP_EVERY_S = 0.005
 
 
 class Child:
@@ -89,11 +90,16 @@ class Child:
         self.signal_group(signal.SIGKILL)
 
     def _on_exit(self) -> None:
-        if self.exited.done():
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)  # the leader is a zombie: its group id is still ours
-        code = self._process.poll()
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self.exited.set_result(-signal.SIGKILL if code is None else code)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)  # the leader is a zombie: its group id is still ours
+        self._reap(self._loop.time() + REAP_S)
+
+    def _reap(self, until: float) -> None:
+        """Take the exit code. Under a tracer (strace, a debugger) the kernel has it for us only after that one."""
+        code = self._process.poll()
+        if code is None and self._loop.time() < until:
+            self._loop.call_later(REAP_EVERY_S, self._reap, until)
+        else:
+            self.exited.set_result(-signal.SIGKILL if code is None else code)
