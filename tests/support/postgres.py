@@ -48,29 +48,30 @@ def postgres() -> Iterator[str | None]:
     if folder is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="aisops-pg-") as home, _server(folder, Path(home), user) as dsn:
+    with tempfile.TemporaryDirectory(prefix="aisops-pg-") as home, server(folder, Path(home), user) as dsn:
         yield dsn
 
 
 @contextlib.contextmanager
-def _server(folder: Path, home: Path, user: str | None) -> Iterator[str]:
+def server(folder: Path, home: Path, user: str | None, *, fsync: bool = False) -> Iterator[str]:
+    """Run a server of its own in this folder; without fsync unless it is to be measured."""
     if user is not None:
         shutil.chown(home, user)
     data, port = home / "data", free_port()
     initdb = [folder / "initdb", "-D", data, "-A", "trust", "-U", ACCOUNT, "--no-sync", "-E", "UTF8"]
     subprocess.run(initdb, user=user, check=True, capture_output=True, cwd=home)
-    options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": home, "fsync": "off"}
+    options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": home, "fsync": fsync}
     settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    server = subprocess.Popen(
+    process = subprocess.Popen(
         [folder / "postgres", "-D", data, *settings], user=user, cwd=home, stderr=subprocess.PIPE, text=True
     )
-    assert server.stderr is not None
+    assert process.stderr is not None
     try:
-        for line in server.stderr:
+        for line in process.stderr:
             if "ready to accept connections" in line:
                 break
         yield f"postgresql://{ACCOUNT}@127.0.0.1:{port}/postgres"
     finally:
-        server.send_signal(signal.SIGINT)
-        server.stderr.close()
-        server.wait(20)
+        process.send_signal(signal.SIGINT)
+        process.stderr.close()
+        process.wait(20)
