@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 KEEP ?=
+ROWS ?=
+JSON ?=
 FAULTS ?=
 CHAOS ?=
 CHAOS_SEED ?=
@@ -67,8 +69,8 @@ conformance: setup ## point the delivery-conformance kit at our own Runner (ONLY
 		--env TENANT_ID={tenant} --env RUNNER_ID={runner} --env AISOPS_RUNNER_TOKEN_FILE={token_file} \
 		--env AISOPS_RUNNER_DATA_DIR={data} --env AISOPS_RUNNER_JOB_SLOTS=4
 
-bench: setup ## speed, beside the limits and (where redis-server is installed) Celery
-	@$(RUN) -m bench
+bench: setup ## speed, beside its limits and other task queues (ROWS=jobs,streams for some; JSON=FILE keeps the figures)
+	@$(RUN) -m bench $(if $(ROWS),--rows "$(ROWS)") $(if $(JSON),--json "$(JSON)")
 
 lock: setup ## pin the newest versions that the requirement files allow
 	@$(RUN) scripts/lock.py

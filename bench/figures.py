@@ -35,10 +35,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One line of the table: what was measured, with how many jobs in flight, over several rounds."""
+    """What was measured, how it was loaded, over several rounds."""
 
     subject: str
-    in_flight: int
+    how: str
     rounds: tuple[Figure, ...]
 
     @property
@@ -52,8 +52,14 @@ class Measurement:
         )
 
 
-def ratio(one: Measurement | None, other: Measurement | None) -> str:
-    """Return `one`'s jobs/s as a multiple of `other`'s, or a dash when either is missing."""
+def times(one: Measurement | None, other: Measurement | None) -> float | None:
+    """Return `one`'s jobs/s as a multiple of `other`'s, or None when either is missing."""
     if one is None or other is None:
-        return "–"
-    return f"{one.median.jobs_per_s / other.median.jobs_per_s:.2f} ×"
+        return None
+    return one.median.jobs_per_s / other.median.jobs_per_s
+
+
+def ratio(one: Measurement | None, other: Measurement | None) -> str:
+    """Return the multiple for people; a dash when there is none."""
+    multiple = times(one, other)
+    return "–" if multiple is None else f"{multiple:.2f}" if multiple < 10 else f"{multiple:.1f}"

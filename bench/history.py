@@ -7,7 +7,6 @@ itself with its input and output, and the audit record of its submission, correc
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import sys
 import time
@@ -21,12 +20,11 @@ from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.matching import Demand
 from aisops_core.storage.engine import build_engine
 from aisops_protocol.messages import EffectClass
-from bench.submit import TEXT
+from bench.job import CAPABILITY, DATA
 
-TENANT, CAPABILITY = "t_default", "noop.echo"
+TENANT = "t_default"
 AT_ONCE = 10_000
 LONG_AGO_MS = 30 * 24 * 3_600_000
-DATA = json.dumps({"text": TEXT}, separators=(",", ":")).encode()
 
 
 class _Past:

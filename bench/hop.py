@@ -15,9 +15,9 @@ import aiohttp
 
 from aisops_plugin_sdk import signing
 from bench.figures import Figure
-from bench.submit import TEXT
+from bench.job import CAPABILITY, DATA
 
-TARGET = "/v1/invoke/noop.echo"
+TARGET = f"/v1/invoke/{CAPABILITY}"
 
 
 class Hop:
@@ -35,7 +35,6 @@ class Hop:
             raise RuntimeError("the sidecar has no standard output")
         ready = json.loads(self._process.stdout.readline())
         self._url = f"http://127.0.0.1:{ready['port']}{TARGET}"
-        self._body = json.dumps({"text": TEXT}).encode()
 
     async def _many(self, http: aiohttp.ClientSession, turns: Iterator[int], latencies: list[float]) -> None:
         for _ in turns:
@@ -45,10 +44,10 @@ class Hop:
                 now=time.time(),
                 method="POST",
                 raw_target=TARGET,
-                body=self._body,
+                body=DATA,
                 nonce=secrets.token_hex(8),
             )
-            async with http.post(self._url, data=self._body, headers=headers) as answer:
+            async with http.post(self._url, data=DATA, headers=headers) as answer:
                 document = await answer.json(content_type=None)
             if not document.get("ok"):
                 raise RuntimeError(f"the sidecar refused: {document}")

@@ -29,9 +29,10 @@ from aisops_protocol.messages import (
     RunnerEnvelope,
 )
 from aisops_protocol.session import Identity, JobReceived, RunnerSession, Welcomed
+from bench.job import CAPABILITY
 
 NOOP = Capability(
-    name="noop.echo",
+    name=CAPABILITY,
     plugin="noop",
     plugin_version="1.0",
     effect_class=EffectClass.IDEMPOTENT,

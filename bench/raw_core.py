@@ -27,11 +27,10 @@ from aisops_protocol.messages import Ack, EffectClass, Hello, Job, JobResult, Re
 from aisops_protocol.resume import resume
 from aisops_protocol.session import CoreSession, Delivered, HeartbeatReceived, HelloReceived, Identity
 from bench.figures import Figure
-from bench.submit import TEXT
+from bench.job import CAPABILITY, DATA
 
-TENANT, RUNNER, CAPABILITY = "t_default", "bench", "noop.echo"
-INPUT = json.dumps({"text": TEXT}).encode()
-INPUT_SHA256 = hashlib.sha256(INPUT).digest()
+TENANT, RUNNER = "t_default", "bench"
+DATA_SHA256 = hashlib.sha256(DATA).digest()
 WINDOW_MESSAGES, WINDOW_BYTES = 8192, 16 * 1024 * 1024
 LEASE_MS = 60_000
 HEARTBEAT_MS = 1_000
@@ -68,8 +67,8 @@ class Round:
             lease_id=os.urandom(16),
             attempt=1,
             capability=CAPABILITY,
-            input=INPUT,
-            input_sha256=INPUT_SHA256,
+            input=DATA,
+            input_sha256=DATA_SHA256,
             effect_key=job_id,
             effect_class=EffectClass.IDEMPOTENT,
             timeout_ms=30_000,

@@ -1,33 +1,27 @@
 """`python -m bench.runner_alone`: one Runner and its sidecar without Core's share of the work.
 
-The Runner is the real program with every promise on (journal and outbox FULL, signed calls); Core is `bench.raw_core`,
-which stores nothing. Prints jobs a second and, what noise disturbs less, the CPU time of Runner and sidecar per job.
+Prints jobs a second and, what noise disturbs less, the CPU time of Runner and sidecar per job.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.lone_runner import LoneRunner
 from bench.overlay import build_overlay
-from demo.program import Program
+from bench.usage import usage
 
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 COUNTS = {1: 400, 64: 8_000, 512: 16_000, 1024: 32_000}
 WARM_UP = (512, 2_000)
-TOKEN = "bench-token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,69 +36,25 @@ class Alone:
     sidecar_cpu_us: float
 
 
-class RunnerAlone:
-    """A Runner between a raw Core end and a sidecar that does nothing."""
-
-    def __init__(self, home: Path, python: Path, *, batch: bool) -> None:
-        self._core = subprocess.Popen(
-            [sys.executable, "-m", "bench.raw_core"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        home.mkdir(parents=True)
-        (home / "token").write_text(TOKEN)
-        (home / "token").chmod(0o600)
-        (home / "runner.toml").write_text(
-            f'core_endpoint = "http://127.0.0.1:{int(self._line())}"\nrunner_id = "bench"\ntoken_file = "token"\n'
-            'data_dir = "data"\njob_slots = 512\nlog_level = "warning"\n'
-            f"[plugins.noop]\nprewarm = true\nbatch = {str(batch).lower()}\n"
-        )
-        command = (python, "-m", "aisops_runner", "run", "--config", home / "runner.toml")
-        self._runner = Program("runner", command, home / "runner.log")
-        self._runner.start()
-
-    @property
-    def pid(self) -> int:
-        """Process id of the Runner."""
-        return self._runner.pid
-
-    def measure(self, in_flight: int, count: int) -> Alone:
-        """Run one round."""
-        sidecar = int(self._round(1, 1)["sidecar_pid"])
-        before = cpu_s(self.pid), cpu_s(sidecar)
-        found = self._round(in_flight, count)
-        spent = cpu_s(self.pid) - before[0], cpu_s(sidecar) - before[1]
-        return Alone(
-            in_flight,
-            jobs_per_s=found["jobs_per_s"],
-            p50_ms=found["p50_ms"],
-            p99_ms=found["p99_ms"],
-            runner_cpu_us=spent[0] / count * 1e6,
-            sidecar_cpu_us=spent[1] / count * 1e6,
-        )
-
-    def stop(self) -> None:
-        """Stop both programs."""
-        self._runner.stop()
-        if self._core.stdin is not None:
-            self._core.stdin.close()
-        self._core.wait(10)
-
-    def _round(self, in_flight: int, count: int) -> dict[str, Any]:
-        if self._core.stdin is None:
-            raise RuntimeError("the raw Core end has no standard input")
-        print(in_flight, count, file=self._core.stdin, flush=True)
-        found: dict[str, Any] = json.loads(self._line())
-        return found
-
-    def _line(self) -> str:
-        if self._core.stdout is None:
-            raise RuntimeError("the raw Core end has no standard output")
-        return self._core.stdout.readline()
+def measure(subject: LoneRunner, in_flight: int, count: int) -> Alone:
+    """Run one round."""
+    sidecar = int(subject.ask("1 1")["sidecar_pid"])
+    before = usage(subject.pid).cpu_s, usage(sidecar).cpu_s
+    found = subject.ask(f"{in_flight} {count}")
+    spent = usage(subject.pid).cpu_s - before[0], usage(sidecar).cpu_s - before[1]
+    return Alone(
+        in_flight,
+        jobs_per_s=found["jobs_per_s"],
+        p50_ms=found["p50_ms"],
+        p99_ms=found["p99_ms"],
+        runner_cpu_us=spent[0] / count * 1e6,
+        sidecar_cpu_us=spent[1] / count * 1e6,
+    )
 
 
-def cpu_s(pid: int) -> float:
-    """User and system time of a process so far, in seconds; the kernel counts in hundredths."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+def lines_of(kind: str) -> str:
+    """What the Runner's TOML file says besides."""
+    return f"job_slots = 512\n[plugins.noop]\nprewarm = true\nbatch = {str(kind == 'batch').lower()}\n"
 
 
 def show(console: Console, title: str, rounds: Sequence[Alone]) -> None:
@@ -134,14 +84,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="aisops-bench-") as folder:
         home = Path(folder)
         python = build_overlay(home / "overlay")
-        subjects = {kind: RunnerAlone(home / kind, python, batch=kind == "batch") for kind in kinds}
+        subjects = {kind: LoneRunner(home / kind, python, lines_of(kind)) for kind in kinds}
         try:
             rounds: dict[str, list[Alone]] = {kind: [] for kind in kinds}
             for turn in range(options.rounds + 1):
                 for in_flight in options.in_flight if turn else (WARM_UP[0],):
                     for kind, subject in subjects.items():
-                        found = subject.measure(
-                            in_flight, COUNTS.get(in_flight, 10 * in_flight) if turn else WARM_UP[1]
+                        found = measure(
+                            subject, in_flight, COUNTS.get(in_flight, 10 * in_flight) if turn else WARM_UP[1]
                         )
                         rounds[kind] += [found] if turn else []
             for kind in kinds:

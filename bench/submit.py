@@ -1,6 +1,7 @@
-"""The submitting side, in a process of its own: keep N jobs in flight over Core's HTTP API and read every result back.
+"""The submitting side, in a process of its own: keep N requests in flight over Core's HTTP API, read every result back.
 
-`python -m bench.submit URL IN_FLIGHT COUNT` with the API token on standard input; prints one Figure as JSON.
+`python -m bench.submit URL SIZE IN_FLIGHT REQUESTS` with the API token on standard input; prints one Figure as JSON.
+SIZE is how many jobs one request holds; 1 submits each with a request of its own. Latencies are of requests.
 """
 
 from __future__ import annotations
@@ -8,63 +9,32 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
-from collections.abc import Coroutine, Iterator
-
-import aiohttp
+from collections.abc import Coroutine
+from typing import TypeVar
 
 from bench.figures import Figure
+from bench.job import Shape
+from bench.lean_client import request_of, send_many
 
-TEXT = "x" * 180  # about 200 bytes of JSON, as in every peer's round
-DONE = frozenset({"succeeded", "failed", "timed_out", "cancelled", "uncertain"})
-
-
-class Submitter:
-    """Submits jobs one after the other; several run side by side."""
-
-    def __init__(self, http: aiohttp.ClientSession, url: str, token: str) -> None:
-        self._http, self._jobs = http, f"{url}/api/v1/jobs"
-        self._headers = {"Authorization": f"Bearer {token}", "Prefer": "wait=30", "Content-Type": "application/json"}
-        self._body = json.dumps({"capability": "noop.echo", "input": {"text": TEXT}})
-        self.latencies: list[float] = []
-
-    async def one(self) -> None:
-        """Submit one job and read its result back.
-
-        Raises:
-            RuntimeError: the job did not succeed.
-        """
-        begun = time.perf_counter()
-        async with self._http.post(self._jobs, data=self._body, headers=self._headers) as answer:
-            job = await answer.json(content_type=None)
-        while job.get("state") not in DONE and "id" in job:
-            async with self._http.get(f"{self._jobs}/{job['id']}?wait=30", headers=self._headers) as answer:
-                job = await answer.json(content_type=None)
-        if job.get("state") != "succeeded" or job["output"]["text"] != TEXT:
-            raise RuntimeError(f"a job of the benchmark did not succeed: {job}")
-        self.latencies.append(time.perf_counter() - begun)
-
-    async def many(self, turns: Iterator[int]) -> None:
-        """Submit until the shared counter runs out."""
-        for _ in turns:
-            await self.one()
+T = TypeVar("T")
+WAIT_S = 30
 
 
-async def measure(url: str, token: str, in_flight: int, count: int) -> Figure:
-    """Run one round."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        submitter = Submitter(http, url, token)
-        await asyncio.gather(*(submitter.many(iter(range(1))) for _ in range(min(in_flight, count))))
-        submitter.latencies.clear()
-        turns = iter(range(count))
-        begun = time.perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(in_flight):
-                group.create_task(submitter.many(turns))
-        return Figure.of(submitter.latencies, time.perf_counter() - begun)
+async def send(url: str, token: str, shape: Shape, requests: int) -> Figure:
+    """Send so many requests and read every result."""
+    request = request_of(url, shape.path, token, shape.body, WAIT_S)
+    latencies, elapsed = await send_many(url, request, shape.in_flight, requests, shape.check)
+    figure = Figure.of(latencies, elapsed)
+    return Figure(requests * shape.size / elapsed, figure.p50_ms, figure.p99_ms, requests * shape.size)
 
 
-def run(round_: Coroutine[None, None, Figure]) -> Figure:
+async def measure(url: str, token: str, shape: Shape, requests: int) -> Figure:
+    """Run one round, behind a short one that is not counted."""
+    await send(url, token, shape, shape.in_flight)
+    return await send(url, token, shape, requests)
+
+
+def run(round_: Coroutine[None, None, T]) -> T:
     """Run one round on the fastest event loop there is, so that the submitter is not what is measured."""
     try:
         import uvloop
@@ -75,9 +45,9 @@ def run(round_: Coroutine[None, None, Figure]) -> Figure:
 
 def main() -> None:
     """Read arguments, measure, print."""
-    url, in_flight, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    url, (size, in_flight, requests) = sys.argv[1], map(int, sys.argv[2:5])
     token = sys.stdin.readline().strip()
-    print(json.dumps(run(measure(url, token, in_flight, count)).document()))
+    print(json.dumps(run(measure(url, token, Shape(size, in_flight), requests)).document()))
 
 
 if __name__ == "__main__":
