@@ -62,6 +62,7 @@ class RunnerWorld(World):
         self.outbox.open(self.token())
         self.effects: Counter[str] = Counter()
         self.keys: set[str] = set()
+        self.fresh: set[str] = set()  # jobs whose newest call was not a repetition to the provider
         self.happened: dict[str, tuple[bytes, int]] = {}  # job → opening and number of images at its last effect
         self.images = 0
         self.unknowable: set[str] = set()
@@ -126,18 +127,20 @@ class RunnerWorld(World):
     def effect(self, job: m.Job) -> None:
         """The provider does it; an idempotent one recognises the key."""
         self.happened[job.job_id] = (self.box.epochs[-1].epoch, self.images)
+        self.fresh.discard(job.job_id)
         if job.effect_class is m.EffectClass.IDEMPOTENT:
             if job.effect_key in self.keys:
                 return
             self.keys.add(job.effect_key)
         self.effects[job.job_id] += 1
+        self.fresh.add(job.job_id)
 
     def end_call(self, outcome: Outcome, name: str = "") -> None:
         if self.calls:
             name = name or self.rng.choice(sorted(self.calls))
             job = self.calls.pop(name)
-            if outcome.error is not None and not outcome.error.ambiguous:
-                self.effects[name] -= 1  # a clean refusal: nothing was done
+            if outcome.error is not None and not outcome.error.ambiguous and name in self.fresh:
+                self.effects[name] -= 1  # a clean refusal: this call did nothing, whatever one before it did
                 self.keys.discard(job.effect_key)
             self.obey(self.machine.ended(name, outcome, self.now))
 
