@@ -283,6 +283,7 @@ _REJECTIONS: Final = {
     RejectReason.UNSPECIFIED: ("rejected", "The Runner refused the job without a reason this version knows."),
 }
 _PAUSES_MS: Final = {RejectReason.BUSY: 1_000, RejectReason.DRAINING: 1_000, RejectReason.STORAGE: 5_000}
+LONGEST_PAUSE_MS: Final = max(_PAUSES_MS.values())
 
 
 def reject(

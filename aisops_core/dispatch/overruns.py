@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from aisops_core.dispatch import lease, store
 from aisops_core.dispatch.job import JobRecord, JobState, Note
@@ -72,20 +72,3 @@ def take_back(connection: Connection, keys: Iterable[JobKey], now_ms: int) -> Ta
     store.add_notes(connection, notes)
     store.drop_chunks(connection, changed)
     return taken
-
-
-def hold_again(connection: Connection, now_ms: int, patience_ms: int) -> int:
-    """Give every active job its full time again: at a start nobody knows how much of it Core was away."""
-    c = jobs.c
-    until = c.timeout_ms + (now_ms + patience_ms)
-    statement = update(jobs).where(c.lease_until_unix_ms.is_not(None)).values(hold_until_unix_ms=until)
-    return connection.execute(statement).rowcount
-
-
-def hold_longer(connection: Connection, by_ms: int) -> int:
-    """Move every hold of an active job by a jump of the clock, so that none ends by it."""
-    c = jobs.c
-    statement = (
-        update(jobs).where(c.lease_until_unix_ms.is_not(None)).values(hold_until_unix_ms=c.hold_until_unix_ms + by_ms)
-    )
-    return connection.execute(statement).rowcount

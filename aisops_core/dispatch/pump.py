@@ -14,12 +14,12 @@ import structlog
 from sqlalchemy import Connection
 
 from aisops_core.clock import Clock
-from aisops_core.dispatch import admission, upkeep
+from aisops_core.dispatch import admission, clock_steps, upkeep
 from aisops_core.dispatch import store as job_store
 from aisops_core.dispatch.admission import Admitted, Submission
 from aisops_core.dispatch.claims import Claims, Lessor, claim, lease_new, message
 from aisops_core.dispatch.job import JobRecord, JobState
-from aisops_core.dispatch.lease import LeaseTerms, clock_jumped
+from aisops_core.dispatch.lease import LeaseTerms, clock_step_ms
 from aisops_core.dispatch.sessions import LiveSession
 from aisops_core.dispatch.switchboard import Hold, Switchboard
 from aisops_core.dispatch.warden import Warden
@@ -28,8 +28,8 @@ from aisops_core.storage.engine import Store
 
 RETRY_S: Final = 1.0
 """Pause after a failure of the database before trying again."""
-LOOK_S: Final = 60.0
-"""The clock is compared with the monotonic one at least this often."""
+LOOK_S: Final = 1.0
+"""The clock is compared with the monotonic one at least this often: a step back and forth between is not seen."""
 Outcomes = Sequence[Admitted | IdempotencyMismatch]
 log = structlog.get_logger(__name__)
 
@@ -157,7 +157,8 @@ class Timekeeper:
     def __init__(self, store: Store, board: Switchboard, clock: Clock, terms: LeaseTerms) -> None:
         self._store, self._board, self._clock, self._terms = store, board, clock, terms
         self._seen = (clock.unix_ms(), clock.monotonic())
-        self._warden = Warden(store, board, terms, clock.monotonic())
+        self._unforgiven_ms = 0  # a step that the database could not take in yet
+        self._warden = Warden(store, board, clock.monotonic())
 
     async def begin(self) -> None:
         """Take up what the process before left: every lease and every job held has its full term again.
@@ -166,9 +167,7 @@ class Timekeeper:
             StorageUnavailable: The database could not serve.
         """
         now_ms = self._clock.unix_ms()
-        until_ms = self._terms.until(now_ms)
-        await self._store.write(lambda connection: upkeep.lease_again(connection, until_ms))
-        await self._warden.begin(now_ms)
+        await self._store.write(lambda connection: clock_steps.begin_anew(connection, now_ms, self._terms))
 
     async def run(self) -> None:
         """Keep time until cancelled."""
@@ -185,11 +184,13 @@ class Timekeeper:
         now_ms, now = self._clock.unix_ms(), self._clock.monotonic()
         seen_ms, seen = self._seen
         self._seen = (now_ms, now)
-        if clock_jumped(now_ms - seen_ms, now - seen):
-            log.warning("the clock was set forward; leases begin anew", by_ms=now_ms - seen_ms)
-            until_ms = self._terms.until(now_ms)
-            await self._store.write(lambda connection: upkeep.lease_again(connection, until_ms))
-            await self._warden.clock_set(now_ms - seen_ms - round((now - seen) * 1000))
+        by_ms = clock_step_ms(now_ms - seen_ms, now - seen) + self._unforgiven_ms
+        if by_ms:
+            log.warning("the clock was set; what was to end by it ends so much later or earlier", by_ms=by_ms)
+            self._unforgiven_ms = by_ms
+            await self._store.write(lambda connection: clock_steps.step(connection, now_ms, by_ms, self._terms))
+            self._unforgiven_ms = 0
+            self._board.next_due_unix_ms = now_ms  # it was reckoned by the other clock
         due = self._board.next_due_unix_ms
         while due is not None and due <= now_ms:
             due = await self._sweep(now_ms)

@@ -106,16 +106,6 @@ def _row_seen(renewal: Renewal) -> Row:
     return (renewal.now_ms, beat.free_slots, beat.draining, *queue, ref.tenant_id, ref.runner_id, ref.session_epoch)
 
 
-def lease_again(connection: Connection, until_ms: int) -> int:
-    """Let every lease last at least until then: after a start or a jump of the clock none has aged fairly."""
-    statement = (
-        update(jobs)
-        .where(jobs.c.lease_until_unix_ms.is_not(None), jobs.c.lease_until_unix_ms < until_ms)
-        .values(lease_until_unix_ms=until_ms)
-    )
-    return connection.execute(statement).rowcount
-
-
 def sweep(connection: Connection, now_ms: int, terms: LeaseTerms) -> Swept:
     """Take back jobs whose lease and grace are over, end those whose queue time is."""
     swept = Swept()

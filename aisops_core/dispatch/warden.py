@@ -11,7 +11,6 @@ from typing import Final
 import structlog
 
 from aisops_core.dispatch import overruns
-from aisops_core.dispatch.lease import LeaseTerms
 from aisops_core.dispatch.switchboard import Switchboard
 from aisops_core.storage.engine import Store
 from aisops_protocol.messages import JobCancel
@@ -24,30 +23,13 @@ log = structlog.get_logger(__name__)
 class Warden:
     """Enforces the limit `hold` on leased and running jobs."""
 
-    def __init__(self, store: Store, board: Switchboard, terms: LeaseTerms, now: float) -> None:
-        self._store, self._board, self._terms = store, board, terms
+    def __init__(self, store: Store, board: Switchboard, now: float) -> None:
+        self._store, self._board = store, board
         self._looked = now
 
     def next_look(self) -> float:
         """When to look again (monotonic seconds)."""
         return self._looked + LOOK_S
-
-    async def begin(self, now_ms: int) -> None:
-        """A process begins: what is held has its full time again.
-
-        Raises:
-            StorageUnavailable: The database could not serve.
-        """
-        patience_ms = self._terms.patience_ms
-        await self._store.write(lambda connection: overruns.hold_again(connection, now_ms, patience_ms))
-
-    async def clock_set(self, by_ms: int) -> None:
-        """The wall clock was set forward: nothing is overdue by that.
-
-        Raises:
-            StorageUnavailable: The database could not serve.
-        """
-        await self._store.write(lambda connection: overruns.hold_longer(connection, by_ms))
 
     async def look(self, now_ms: int, now: float) -> None:
         """Look, when it is time to, and act on what is found.

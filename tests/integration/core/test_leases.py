@@ -13,6 +13,8 @@ from aisops_protocol.messages import (
     JobAccept,
     JobCancel,
     JobPhase,
+    JobReject,
+    RejectReason,
     ResultStatus,
     Verdict,
 )
@@ -22,6 +24,7 @@ from tests.support.core_store import (
     HeldClock,
     Parts,
     ScriptedRunner,
+    eventually,
     held,
     result,
     running,
@@ -204,6 +207,88 @@ async def test_a_clock_set_forward_ages_no_lease(parts: Parts, runner: ScriptedR
     await parts.pass_time(1)
     await parts.dispatcher.cancel(OPERATOR, marker.id)
     assert (await parts.dispatcher.get(TENANT, job.job_id)).state == "running"
+
+
+async def set_clock(parts: Parts, by_ms: int) -> None:
+    """Set the wall clock and let Core notice."""
+    parts.clock.now_ms += by_ms
+    timing = parts.dispatcher._board.timing
+    timing.set()
+
+    async def looked() -> bool:
+        return not timing.is_set()
+
+    await eventually(looked)
+    await parts.store.write(lambda _: None)  # behind what the look has queued
+
+
+YEARS_MS = 10 * 365 * 86_400_000
+
+
+async def test_a_clock_set_forward_ages_no_job_in_the_queue(parts: Parts, runner: ScriptedRunner) -> None:
+    """What was taken in while the clock was ten years behind is still wanted when it is put right."""
+    await runner.connect()
+    await runner.disconnect()
+    await set_clock(parts, -YEARS_MS)
+    waiting = await parts.submit(queue_ttl_s=60.0)
+    await set_clock(parts, YEARS_MS)
+    later = await parts.submit(queue_ttl_s=60.0)
+    await parts.pass_time(50)
+    await runner.connect()
+    assert {job.job_id for job in await runner.expect_jobs(2)} == {waiting.id, later.id}
+
+
+async def test_a_job_in_the_queue_still_ends_in_its_time_after_the_clock_was_set_back(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    await runner.disconnect()
+    jobs = [await parts.submit(queue_ttl_s=60.0)]
+    await set_clock(parts, -YEARS_MS)
+    jobs.append(await parts.submit(queue_ttl_s=60.0))
+    await parts.pass_time(61)
+    for job in jobs:
+        ended = await parts.dispatcher.wait(TENANT, job.id, 20)
+        assert (ended.state, ended.error_code) == ("timed_out", "queue_expired")
+
+
+async def test_a_silent_runners_lease_still_lapses_after_the_clock_was_set_back(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    job = await parts.submit("email.send")
+    await runner.accept(await runner.job())
+    await set_clock(parts, -3_600_000)
+    await parts.pass_time(359)
+    assert (await parts.dispatcher.get(TENANT, job.id)).state == "running"
+    await parts.pass_time(2)
+    await parts.reaches(job.id, "uncertain")
+
+
+async def test_a_job_refused_as_busy_is_given_out_soon_after_the_clock_was_set_back(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    await parts.submit()
+    job = await runner.job()
+    await runner.deliver(JobReject(job.job_id, job.lease_id, 1, RejectReason.STORAGE, "full"))
+    await set_clock(parts, -3_600_000)
+    await parts.pass_time(6)
+    assert (await runner.job()).job_id == job.job_id
+
+
+async def test_a_runner_that_renews_for_ever_is_stopped_after_the_clock_was_set_back_too(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    submitted = await parts.submit("email.send")
+    job = await runner.job()
+    await runner.accept(job)
+    await set_clock(parts, -YEARS_MS)
+    for _ in range(40):
+        await runner.beat(job.lease_id)
+        await parts.pass_time(15)
+    await parts.reaches(submitted.id, "uncertain")
 
 
 async def test_after_a_restart_every_lease_has_a_full_term_again(url: str, clock: HeldClock) -> None:
