@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -180,6 +180,14 @@ def submission(
         input=request.input,
     )
     return Submission(record, principal.actor)
+
+
+def count_from(submissions: Iterable[Submission], now_ms: int) -> None:
+    """Let their times run from here: they may have waited for the ones before them, while the clock was set."""
+    for entry in submissions:
+        record = entry.record
+        record.queue_expires_unix_ms += now_ms - record.created_unix_ms
+        record.created_unix_ms = now_ms
 
 
 Admitted = tuple[JobRecord, bool]

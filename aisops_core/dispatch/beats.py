@@ -12,6 +12,8 @@ from typing import Final
 
 import structlog
 
+from aisops_core.clock import Clock
+from aisops_core.dispatch.lease import LeaseTerms
 from aisops_core.dispatch.records import SessionRef
 from aisops_core.dispatch.upkeep import Renewal, renew
 from aisops_core.errors import StorageUnavailable
@@ -28,12 +30,21 @@ class Beats:
 
     Args:
         store: The database.
+        clock: Time.
+        terms: How long a renewed lease lasts.
         heartbeat_s: How often each Runner beats, seconds: a beat waits for company for a small part of it.
         fenced: Called with sessions that turn out to have been taken over.
     """
 
-    def __init__(self, store: Store, heartbeat_s: float, fenced: Callable[[Sequence[SessionRef]], None]) -> None:
-        self._store, self._fenced = store, fenced
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        terms: LeaseTerms,
+        heartbeat_s: float,
+        fenced: Callable[[Sequence[SessionRef]], None],
+    ) -> None:
+        self._store, self._clock, self._terms, self._fenced = store, clock, terms, fenced
         self._gather_s = min(GATHER_S, heartbeat_s * GATHER_SHARE)
         self._newest: dict[tuple[str, str], Renewal] = {}
         self._waiting = asyncio.Event()
@@ -56,8 +67,10 @@ class Beats:
         self._waiting.clear()
         if not renewals:
             return
+        now_ms = self._clock.unix_ms()
+        until_ms = self._terms.until(now_ms)
         try:
-            fenced = await self._store.write(lambda connection: renew(connection, renewals))
+            fenced = await self._store.write(lambda c: renew(c, renewals, until_ms, now_ms))
         except StorageUnavailable as error:
             log.warning("heartbeats not stored; the next ones will be", beats=len(renewals), **error.diagnostics())
             return

@@ -1,8 +1,8 @@
 """What becomes of stored deadlines when the wall clock is set: nothing has grown older, or younger, by it.
 
-Deadlines are kept in wall-clock time, because they outlive the process. After a step forward everything decided before
-it gets as much longer. After a step back nothing may last longer than it could if it began now: what was decided before
-the step and since cannot be told apart any more, and the second must not suffer. Rows that are over are not touched.
+Deadlines are kept in wall-clock time, because they outlive the process. After a step forward everything gets as much
+longer. After a step back nothing may last longer than it could if it began now; nothing is cut by the step itself, for
+another Core at the same database may have decided by a clock that was right. Rows that are over are not touched.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def begin_anew(connection: Connection, now_ms: int, terms: LeaseTerms) -> None:
 
 
 def step(connection: Connection, now_ms: int, by_ms: int, terms: LeaseTerms) -> None:
-    """The clock was set by so much and shows `now_ms`."""
+    """The clock was set by so much (milliseconds) and shows `now_ms`."""
     _lease_anew(connection, now_ms, terms)
     if by_ms > 0:
-        _forward(connection, now_ms - by_ms, by_ms)
+        _forward(connection, by_ms)
     else:
         _back(connection, now_ms, terms)
 
@@ -38,10 +38,10 @@ def _lease_anew(connection: Connection, now_ms: int, terms: LeaseTerms) -> None:
     connection.execute(update(jobs).where(_HELD).values(lease_until_unix_ms=terms.until(now_ms)))
 
 
-def _forward(connection: Connection, before_ms: int, by_ms: int) -> None:
-    held = update(jobs).where(_HELD, _C.leased_unix_ms <= before_ms)
+def _forward(connection: Connection, by_ms: int) -> None:
+    held = update(jobs).where(_HELD)
     connection.execute(held.values(hold_until_unix_ms=_C.hold_until_unix_ms + by_ms))
-    waiting = update(jobs).where(_QUEUED, _C.created_unix_ms <= before_ms)
+    waiting = update(jobs).where(_QUEUED)
     connection.execute(waiting.values(queue_expires_unix_ms=_C.queue_expires_unix_ms + by_ms))
 
 

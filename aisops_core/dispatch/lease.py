@@ -17,8 +17,8 @@ from aisops_protocol.messages import EffectClass, HeldJob, JobPhase, Verdict
 
 MAX_ATTEMPTS: Final = 10
 """So often an idempotent job is given out before Core stops: it may be what kills the Runners."""
-CLOCK_JUMP_MS: Final = 5_000
-"""A wall clock that moved by so much more or less than the monotonic one was set."""
+CLOCK_STEP_MS: Final = 5_000
+"""A wall clock that is corrected by less does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,9 @@ def lapsed(lease_until_ms: int, now_ms: int, terms: LeaseTerms) -> bool:
     return now_ms >= lease_until_ms + terms.grace_ms
 
 
-def clock_step_ms(wall_ms: int, monotonic_s: float) -> int:
-    """By how much the wall clock was set, ms; 0 when it only ran.
-
-    Args:
-        wall_ms: By how much the wall clock moved since the last look, ms.
-        monotonic_s: How much time really passed, seconds.
-    """
-    by_ms = wall_ms - round(monotonic_s * 1000)
-    return by_ms if abs(by_ms) > CLOCK_JUMP_MS else 0
+def clock_stepped(by_ms: int) -> bool:
+    """True when the wall clock was set by so much that deadlines must follow it, either way."""
+    return abs(by_ms) > CLOCK_STEP_MS
 
 
 def overrun(job: JobRecord, now_ms: int) -> bool:

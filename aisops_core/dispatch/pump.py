@@ -19,7 +19,7 @@ from aisops_core.dispatch import store as job_store
 from aisops_core.dispatch.admission import Admitted, Submission
 from aisops_core.dispatch.claims import Claims, Lessor, claim, lease_new, message
 from aisops_core.dispatch.job import JobRecord, JobState
-from aisops_core.dispatch.lease import LeaseTerms, clock_step_ms
+from aisops_core.dispatch.lease import LeaseTerms, clock_stepped
 from aisops_core.dispatch.sessions import LiveSession
 from aisops_core.dispatch.switchboard import Hold, Switchboard
 from aisops_core.dispatch.warden import Warden
@@ -29,7 +29,7 @@ from aisops_core.storage.engine import Store
 RETRY_S: Final = 1.0
 """Pause after a failure of the database before trying again."""
 LOOK_S: Final = 1.0
-"""The clock is compared with the monotonic one at least this often: a step back and forth between is not seen."""
+"""The machine's wall clock is taken over at least this often."""
 Outcomes = Sequence[Admitted | IdempotencyMismatch]
 log = structlog.get_logger(__name__)
 
@@ -156,8 +156,7 @@ class Timekeeper:
 
     def __init__(self, store: Store, board: Switchboard, clock: Clock, terms: LeaseTerms) -> None:
         self._store, self._board, self._clock, self._terms = store, board, clock, terms
-        self._seen = (clock.unix_ms(), clock.monotonic())
-        self._unforgiven_ms = 0  # a step that the database could not take in yet
+        self._step_ms = 0  # a step of the clock that the database has not taken in yet
         self._warden = Warden(store, board, clock.monotonic())
 
     async def begin(self) -> None:
@@ -181,21 +180,24 @@ class Timekeeper:
                 continue
 
     async def _do_what_is_due(self) -> None:
+        by_ms = self._clock.look()
         now_ms, now = self._clock.unix_ms(), self._clock.monotonic()
-        seen_ms, seen = self._seen
-        self._seen = (now_ms, now)
-        by_ms = clock_step_ms(now_ms - seen_ms, now - seen) + self._unforgiven_ms
-        if by_ms:
-            log.warning("the clock was set; what was to end by it ends so much later or earlier", by_ms=by_ms)
-            self._unforgiven_ms = by_ms
-            await self._store.write(lambda connection: clock_steps.step(connection, now_ms, by_ms, self._terms))
-            self._unforgiven_ms = 0
-            self._board.next_due_unix_ms = now_ms  # it was reckoned by the other clock
+        await self._allow_for_step(now_ms, by_ms)
         due = self._board.next_due_unix_ms
         while due is not None and due <= now_ms:
             due = await self._sweep(now_ms)
         await self._warden.look(now_ms, now)
         await self._redeliver(now)
+
+    async def _allow_for_step(self, now_ms: int, by_ms: int) -> None:
+        """Nothing ages by a clock that is set; what the database could not take in is made up for at the next look."""
+        self._step_ms += by_ms if clock_stepped(by_ms) else 0
+        step_ms = self._step_ms
+        if step_ms:
+            log.warning("the clock was set; what ends by it is put off or brought forward", by_ms=step_ms)
+            await self._store.write(lambda c: clock_steps.step(c, now_ms, step_ms, self._terms))
+            self._step_ms = 0
+            self._board.next_due_unix_ms = now_ms  # it was reckoned by the clock as it was
 
     async def _sweep(self, now_ms: int) -> int | None:
         board = self._board

@@ -61,7 +61,7 @@ class Reception:
         self._doors, self._offers = Doors(), Offers()
         self._openings = Gather[Opening, Opened](self._open_together)
         self._closings = Gather[SessionRef, None](self._close_together)
-        self.beats = Beats(store, heartbeat_s, board.fenced)
+        self.beats = Beats(store, clock, terms, heartbeat_s, board.fenced)
         self.core_epoch = b""
 
     async def open(self, principal: Principal, hello: Hello, outlet: Outlet) -> OpenedSession:
@@ -205,11 +205,10 @@ class Reception:
             raise Fenced(ref.runner_id)
         if session.beat(heartbeat):
             self._board.work.set()
-        now_ms = self._clock.unix_ms()
         # Only leases that Core gave this session: a Runner cannot renew what it never had.
         held = session.leases
         leases = [(held[lease_id], lease_id) for lease_id in heartbeat.leases if lease_id in held]
-        self.beats.note(Renewal(ref, heartbeat, leases, self._terms.until(now_ms), now_ms))
+        self.beats.note(Renewal(ref, heartbeat, leases))
 
     async def close(self, ref: SessionRef, reason: str) -> None:
         """Forget a session; its jobs stay with the Runner until their leases lapse. Repeating it changes nothing.

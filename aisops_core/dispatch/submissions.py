@@ -176,7 +176,9 @@ class Submissions:
             return await self._admit(entries)
 
     async def _admit(self, batch: Sequence[Submission]) -> Sequence[Admitted | IdempotencyMismatch]:
-        return await self._pump.admit(batch, self._clock.unix_ms())
+        now_ms = self._clock.unix_ms()
+        admission.count_from(batch, now_ms)
+        return await self._pump.admit(batch, now_ms)
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 

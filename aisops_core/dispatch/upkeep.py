@@ -64,29 +64,34 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """One heartbeat to record: the Runner was seen at `now_ms`, and these leases (of job id, lease id) live on."""
+    """One heartbeat to record: the Runner lives, and these leases (of job id, lease id) live on."""
 
     ref: SessionRef
     heartbeat: Heartbeat
     leases: Sequence[tuple[str, bytes]]
-    until_ms: int
-    now_ms: int
 
 
-def renew(connection: Connection, renewals: Sequence[Renewal]) -> list[SessionRef]:
+def renew(connection: Connection, renewals: Sequence[Renewal], until_ms: int, now_ms: int) -> list[SessionRef]:
     """Record heartbeats of different Runners in two statements.
+
+    Args:
+        connection: The unit of work.
+        renewals: One a Runner.
+        until_ms: New end of the leases, by the clock as it is when this is queued: one that was set while beats were
+            gathered must not give leases that have ended already.
+        now_ms: When the Runners were seen.
 
     Returns:
         Sessions that a newer one has taken over: of these nothing was recorded.
     """
     ordered = sorted(renewals, key=_of_runner)  # one order for all, so that two Cores never wait for each other
-    seen = _SEEN.many(connection, [_row_seen(renewal) for renewal in ordered])
+    seen = _SEEN.many(connection, [_row_seen(renewal, now_ms) for renewal in ordered])
     fenced = [] if seen == len(ordered) else [r.ref for r in ordered if not fence.holds(connection, r.ref)]
     lost = {(ref.tenant_id, ref.runner_id) for ref in fenced}
     _RENEW.many(
         connection,
         [
-            (renewal.until_ms, renewal.ref.tenant_id, job_id, lease_id, renewal.ref.session_epoch)
+            (until_ms, renewal.ref.tenant_id, job_id, lease_id, renewal.ref.session_epoch)
             for renewal in ordered
             if _of_runner(renewal) not in lost
             for job_id, lease_id in sorted(renewal.leases)
@@ -99,11 +104,11 @@ def _of_runner(renewal: Renewal) -> tuple[str, str]:
     return renewal.ref.tenant_id, renewal.ref.runner_id
 
 
-def _row_seen(renewal: Renewal) -> Row:
+def _row_seen(renewal: Renewal, now_ms: int) -> Row:
     beat, ref = renewal.heartbeat, renewal.ref
     stats = beat.queue_stats
     queue = (stats.messages, stats.bytes, stats.dropped, stats.quarantined)
-    return (renewal.now_ms, beat.free_slots, beat.draining, *queue, ref.tenant_id, ref.runner_id, ref.session_epoch)
+    return (now_ms, beat.free_slots, beat.draining, *queue, ref.tenant_id, ref.runner_id, ref.session_epoch)
 
 
 def sweep(connection: Connection, now_ms: int, terms: LeaseTerms) -> Swept:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from aisops_plugin_sdk import json_strict
@@ -84,7 +85,13 @@ def _read(status: int, content_type: str, body: bytes) -> bytes | CallError:
         raise BadAnswer(f'HTTP {status} without "ok"')
     if document["ok"] != (status < 300):
         raise BadAnswer(f"HTTP {status} contradicts ok = {document['ok']}")
-    return _result(document, body) if document["ok"] else _error(document)
+    if document["ok"]:
+        return _result(document, body)
+    refused = _error(document)
+    if status == 401 and "unauthorized" in (refused.code, refused.message):
+        # The signature was refused, before anything was done: a clock was set between signing and checking.
+        return replace(refused, code="unauthorized", retryable=True, ambiguous=False)
+    return refused
 
 
 def _result(document: Mapping[str, Any], body: bytes) -> bytes:

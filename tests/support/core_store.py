@@ -54,20 +54,26 @@ OPERATOR = Principal("api", TENANT, "operator-1", "operator", "tok")
 
 
 class HeldClock:
-    """A clock that moves only when told to."""
+    """A clock that moves only when told to. `now_ms` is the machine's wall clock, and may be set."""
 
     def __init__(self) -> None:
         self.now_ms = 1_800_000_000_000
         self.elapsed_s = 1_000.0
+        self._shown_ms = self.now_ms
 
     def unix_ms(self) -> int:
-        return self.now_ms
+        return self._shown_ms
+
+    def look(self) -> int:
+        by_ms, self._shown_ms = self.now_ms - self._shown_ms, self.now_ms
+        return by_ms
 
     def monotonic(self) -> float:
         return self.elapsed_s
 
     def advance(self, seconds: float) -> None:
         self.now_ms += round(seconds * 1000)
+        self._shown_ms += round(seconds * 1000)
         self.elapsed_s += seconds
 
 

@@ -36,7 +36,8 @@ async def jumps(trial: Trial) -> None:
                     await asyncio.sleep(trial.rng.uniform(*PAUSE_S))
                 trial.step(f"{name} of {' and '.join(victims)}")
             trial.check(reconnects(stage) == lost, "a session was lost")
-    again = sorted(trial.tally.recovered)
+    # A second call of one attempt is no second lease: the sidecar refused a signature older than it may be.
+    again = sorted(key for key, job in trial.tally.jobs.items() if job["attempt"] > 1)
     trial.check(not again, f"{len(again)} jobs were given out twice, {again[:3]}: a lease has expired wrongly")
     trial.check(not trial.tally.uncertain, f"uncertain: {sorted(trial.tally.uncertain)[:3]}")
 

@@ -8,6 +8,7 @@ import secrets
 import pytest
 
 from aisops_protocol.messages import (
+    Heartbeat,
     HeldJob,
     Job,
     JobAccept,
@@ -229,13 +230,16 @@ async def test_a_clock_set_forward_ages_no_job_in_the_queue(parts: Parts, runner
     """What was taken in while the clock was ten years behind is still wanted when it is put right."""
     await runner.connect()
     await runner.disconnect()
+    before = await parts.submit(queue_ttl_s=60.0)
+    await parts.pass_time(2)
     await set_clock(parts, -YEARS_MS)
     waiting = await parts.submit(queue_ttl_s=60.0)
+    await parts.pass_time(2)
     await set_clock(parts, YEARS_MS)
     later = await parts.submit(queue_ttl_s=60.0)
     await parts.pass_time(50)
     await runner.connect()
-    assert {job.job_id for job in await runner.expect_jobs(2)} == {waiting.id, later.id}
+    assert {job.job_id for job in await runner.expect_jobs(3)} == {before.id, waiting.id, later.id}
 
 
 async def test_a_job_in_the_queue_still_ends_in_its_time_after_the_clock_was_set_back(
@@ -263,6 +267,21 @@ async def test_a_silent_runners_lease_still_lapses_after_the_clock_was_set_back(
     assert (await parts.dispatcher.get(TENANT, job.id)).state == "running"
     await parts.pass_time(2)
     await parts.reaches(job.id, "uncertain")
+
+
+async def test_a_heartbeat_gathered_before_the_clock_was_set_forward_ends_no_lease(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    await runner.connect()
+    job = await parts.submit("email.send")
+    given = await runner.job()
+    await runner.accept(given)
+    assert runner.opened is not None
+    parts.dispatcher.heartbeat(runner.opened.ref, Heartbeat(1, leases=(given.lease_id,), free_slots=3))
+    await set_clock(parts, 3_600_000)
+    await parts.dispatcher._reception.beats.flush()
+    await parts.pass_time(359)
+    assert (await parts.dispatcher.get(TENANT, job.id)).state == "running"
 
 
 async def test_a_job_refused_as_busy_is_given_out_soon_after_the_clock_was_set_back(

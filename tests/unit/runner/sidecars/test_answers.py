@@ -31,7 +31,7 @@ def test_an_error_keeps_what_the_plugin_said() -> None:
 
 def test_an_error_of_the_original_product_is_understood() -> None:
     error = read_answer(401, JSON, b'{"ok":false,"error":"unauthorized"}')
-    assert error == CallError("plugin_error", "unauthorized")
+    assert error == CallError("unauthorized", "unauthorized", retryable=True)
 
 
 def test_an_html_refusal_is_not_ambiguous_but_html_success_is() -> None:
