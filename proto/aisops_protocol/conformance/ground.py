@@ -235,6 +235,15 @@ class Ground:
         """Something a job can do."""
         return self._effects.make(pad=pad, status=status, held=held)
 
+    async def under_way(self, capability: str = IDEMPOTENT, **fields: Any) -> tuple[Line, Effect, m.Job]:
+        """A stream, and on it a job whose effect has been called and does not answer yet."""
+        line = await self.open()
+        effect = self.effect(held=True)
+        job = self.job(effect, capability, **fields)
+        self.send(line, job)
+        await self.called(effect)
+        return line, effect, job
+
     def job(self, effect: Effect, capability: str = IDEMPOTENT, *, fill: int = 0, **fields: Any) -> m.Job:
         """A job that does it; `fill` octets make its input larger."""
         given = {"url": effect.url, **({"fill": "x" * fill} if fill else {})}

@@ -8,15 +8,23 @@ import signal
 import socket
 import stat
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from aisops_protocol.messages import Job, JobAccept, JobError, JobResult, LogEvent, LogLevel, ResultStatus
+from aisops_protocol.messages import (
+    Job,
+    JobAccept,
+    JobError,
+    JobResult,
+    LogEvent,
+    LogLevel,
+    ResultStatus,
+    RunnerBody,
+)
 from tests.support.core_process import BIN, CoreProcess
-from tests.support.raw_runner import RawRunner
+from tests.support.raw_runner import RawRunner, working
 
 pytestmark = pytest.mark.integration
 
@@ -55,31 +63,19 @@ def aisops(environment: dict[str, str]) -> Aisops:
 @pytest.fixture
 def answering(core: CoreProcess, runner_token: str) -> Iterator[RawRunner]:
     """A Runner that answers each job by its text: `fail` fails, anything else succeeds."""
-    runner = RawRunner(core.grpc_port, runner_token)
-    runner.greet()
 
-    def work() -> None:
-        while True:
-            try:
-                job = runner.receive(Job)
-            except AssertionError:
-                return
-            failed = b"fail" in job.input
-            error = JobError("provider_error", "the provider said no") if failed else None
-            status = ResultStatus.FAILED if failed else ResultStatus.SUCCEEDED
-            runner.durable(
-                JobAccept(job.job_id, job.lease_id, job.attempt),
-                LogEvent(LogLevel.INFO, "line \x1b[31m1", 1_700_000_000_000, job.job_id),
-                JobResult(job.job_id, job.lease_id, job.attempt, status, b'{"ok":true}', error),
-            )
+    def answer(job: Job) -> list[RunnerBody]:
+        failed = b"fail" in job.input
+        error = JobError("provider_error", "the provider said no") if failed else None
+        status = ResultStatus.FAILED if failed else ResultStatus.SUCCEEDED
+        return [
+            JobAccept(job.job_id, job.lease_id, job.attempt),
+            LogEvent(LogLevel.INFO, "line \x1b[31m1", 1_700_000_000_000, job.job_id),
+            JobResult(job.job_id, job.lease_id, job.attempt, status, b'{"ok":true}', error),
+        ]
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield runner
-    runner.half_close()
-    thread.join(20)
-    with runner:
-        pass
+    with working(core.grpc_port, runner_token, answer) as runner:
+        yield runner
 
 
 def test_login_keeps_a_private_profile_and_later_commands_need_nothing_else(

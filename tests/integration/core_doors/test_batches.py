@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aisops_protocol.messages import Job, JobAccept, JobResult, ResultStatus
+from aisops_protocol.messages import Job, JobAccept, JobResult, ResultStatus, RunnerBody
 from tests.support.core_process import BIN, CoreProcess, Response, running_core
-from tests.support.raw_runner import RawRunner
+from tests.support.raw_runner import RawRunner, working
 
 pytestmark = pytest.mark.integration
 
@@ -34,34 +32,15 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreProcess]:
         yield made
 
 
-@contextmanager
-def working(core: CoreProcess, runner_token: str, output_of: Callable[[bytes], bytes]) -> Iterator[None]:
-    """A Runner that does every job; `output_of` makes its output of its input."""
-    runner = RawRunner(core.grpc_port, runner_token)
-    runner.greet()
-
-    def work() -> None:
-        while True:
-            try:
-                job = runner.receive(Job)
-            except AssertionError:
-                return
-            ids = (job.job_id, job.lease_id, job.attempt)
-            runner.durable(JobAccept(*ids), JobResult(*ids, ResultStatus.SUCCEEDED, output_of(job.input)))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    runner.half_close()
-    thread.join(20)
-    with runner:
-        pass
+def done(job: Job, output: bytes) -> list[RunnerBody]:
+    ids = (job.job_id, job.lease_id, job.attempt)
+    return [JobAccept(*ids), JobResult(*ids, ResultStatus.SUCCEEDED, output)]
 
 
 @pytest.fixture
 def answering(core: CoreProcess, runner_token: str) -> Iterator[None]:
     """A Runner that does every job and gives its input back."""
-    with working(core, runner_token, lambda data: data):
+    with working(core.grpc_port, runner_token, lambda job: done(job, job.input)):
         yield
 
 
@@ -86,7 +65,7 @@ def test_outputs_beyond_the_room_of_one_answer_are_left_out_and_stand_in_each_jo
 ) -> None:
     large = json.dumps({"text": "x" * 200_000}).encode()
     wanted = [{**GOOD, "idempotency_key": f"large-{n}"} for n in range(90)]
-    with working(core, runner_token, lambda _: large):
+    with working(core.grpc_port, runner_token, lambda job: done(job, large)):
         first, again = submit(core, *wanted, wait_s=30), submit(core, *wanted, wait_s=30)
     for answer in (first, again):
         jobs = [item["job"] for item in answer.json["items"]]

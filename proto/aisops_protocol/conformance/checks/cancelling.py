@@ -45,11 +45,7 @@ async def overtakes(ground: Ground) -> str:
 @check("cancel.running", Rule.JOB, Need.WORK)
 async def running(ground: Ground) -> str:
     """A running job is stopped: REQUESTED, the call is dropped, CANCELLED."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect)
-    ground.send(line, job)
-    await ground.called(effect)
+    line, effect, job = await ground.under_way()
     line.say(m.JobCancel(job.job_id, job.lease_id, grace_ms=2_000))
     await state(ground, line, job, m.CancelPhase.REQUESTED, m.CancelPhase.STOPPED)
     result = await ground.result(job)
@@ -94,11 +90,7 @@ async def done(ground: Ground) -> str:
 @check("cancel.at-most-once", Rule.JOB, Need.WORK)
 async def careful(ground: Ground) -> str:
     """A cancelled at-most-once job that was called is never called again and says whether it may have happened."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect, AT_MOST_ONCE)
-    ground.send(line, job)
-    await ground.called(effect)
+    line, effect, job = await ground.under_way(AT_MOST_ONCE)
     line.say(m.JobCancel(job.job_id, job.lease_id, grace_ms=2_000))
     result = await ground.result(job)
     allowed = {m.ResultStatus.CANCELLED, m.ResultStatus.UNCERTAIN}

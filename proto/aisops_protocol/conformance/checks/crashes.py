@@ -39,11 +39,7 @@ async def journal_first(ground: Ground) -> str:
 @check("crash.idempotent", Rule.JOB, Need.KILL, Need.WORK)
 async def idempotent(ground: Ground) -> str:
     """Killed while it ran, an idempotent job is called again under the same key."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect, IDEMPOTENT)
-    ground.send(line, job)
-    await ground.called(effect)
+    _, effect, job = await ground.under_way(IDEMPOTENT)
     await ground.crash()
     effect.release()
     await ground.open()
@@ -57,11 +53,7 @@ async def idempotent(ground: Ground) -> str:
 @check("crash.at-most-once", Rule.JOB, Need.KILL, Need.WORK)
 async def at_most_once(ground: Ground) -> str:
     """Killed while it ran, an at-most-once job ends UNCERTAIN and is never called again."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect, AT_MOST_ONCE)
-    ground.send(line, job)
-    await ground.called(effect)
+    _, effect, job = await ground.under_way(AT_MOST_ONCE)
     await ground.crash()
     effect.release()
     again = await ground.open()

@@ -48,11 +48,7 @@ async def flushes(ground: Ground) -> str:
 @check("drain.keeps-jobs", Rule.SESSION, Need.WORK)
 async def keeps_jobs(ground: Ground) -> str:
     """Running jobs go on through a drain and are reported once."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect)
-    ground.send(line, job)
-    await ground.called(effect)
+    line, effect, job = await ground.under_way()
     await ground.beat(line)
     line.say(m.Drain(0, "the conformance kit says so"))
     await ground.until(lambda: line.half_closed, "the stream half-closed", CONNECT_S)
@@ -83,11 +79,7 @@ async def idle(ground: Ground) -> str:
 @check("goodbye.unfinished", Rule.SESSION, Need.KILL, Need.WORK, apart=True, limit_s=150)
 async def unfinished(ground: Ground) -> str:
     """Stopped while a job does not end, the goodbye names it and the journal keeps it."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect, timeout_ms=600_000)
-    ground.send(line, job)
-    await ground.called(effect)
+    line, effect, job = await ground.under_way(timeout_ms=600_000)
     ground.life.terminate()
     await ground.until(lambda: line.all(m.RunnerGoodbye) or line.left, "a RunnerGoodbye", STOP_S)
     demand(line.all(m.RunnerGoodbye), "a RunnerGoodbye before the end of the stream", line.trace())

@@ -45,11 +45,7 @@ async def field(ground: Ground) -> str:
 @check("newer.cancel-mode", Rule.CHANGE, Need.WORK)
 async def cancel_mode(ground: Ground) -> str:
     """An unknown CancelMode is read as REQUEST."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect)
-    ground.send(line, job)
-    await ground.called(effect)
+    line, _, job = await ground.under_way()
     line.newer(m.JobCancel(job.job_id, job.lease_id, grace_ms=1_000), CANCEL_ARM, wire.enum_value(MODE_FIELD, NEWER))
     result = await ground.result(job)
     demand(result.status is m.ResultStatus.CANCELLED, "CANCELLED", told(result))

@@ -42,11 +42,7 @@ async def interval(ground: Ground) -> str:
 @check("beat.leases", Rule.LIVENESS, Need.WORK)
 async def leases(ground: Ground) -> str:
     """A Heartbeat lists the leases still worked on, and no other."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect)
-    ground.send(line, job)
-    await ground.called(effect)
+    line, effect, job = await ground.under_way()
     beat = await ground.beat(line)
     demand(job.lease_id in beat.leases, "the running job's lease", f"{len(beat.leases)} others")
     effect.release()

@@ -13,11 +13,7 @@ WATCH_S = 1.5
 @check("verdict.keep", Rule.JOB, Need.WORK)
 async def keep(ground: Ground) -> str:
     """KEEP: the job goes on under its lease and is reported once."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect)
-    ground.send(line, job)
-    await ground.called(effect)
+    line, effect, job = await ground.under_way()
     await ground.cut(line)
     line = await ground.open(verdicts={job.job_id: m.Verdict.KEEP})
     await ground.beat(line)
@@ -33,11 +29,7 @@ async def keep(ground: Ground) -> str:
 @check("verdict.cancel", Rule.JOB, Need.WORK)
 async def cancel(ground: Ground) -> str:
     """CANCEL: the job is stopped."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect)
-    ground.send(line, job)
-    await ground.called(effect)
+    line, effect, job = await ground.under_way()
     await ground.cut(line)
     line = await ground.open(verdicts={job.job_id: m.Verdict.CANCEL})
     await ground.until(lambda: not effect.under_way, "the call dropped", 20)

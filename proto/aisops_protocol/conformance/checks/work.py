@@ -114,11 +114,7 @@ async def large_input(ground: Ground) -> str:
 @check("duplicate.running", Rule.JOB, Need.WORK)
 async def duplicate_running(ground: Ground) -> str:
     """The same job again while it runs is not begun again."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect, AT_MOST_ONCE)
-    ground.send(line, job)
-    await ground.called(effect)
+    line, effect, job = await ground.under_way(AT_MOST_ONCE)
     ground.send(line, job)
     await ground.beat(line)
     await ground.never(lambda: len(effect.calls) > 1, WATCH_S / 2, "no second call")
@@ -168,11 +164,7 @@ async def duplicate_done(ground: Ground) -> str:
 @check("lease.newest", Rule.JOB, Need.WORK)
 async def lease_newest(ground: Ground) -> str:
     """A result carries the newest lease it was given."""
-    line = await ground.open()
-    effect = ground.effect(held=True)
-    job = ground.job(effect)
-    ground.send(line, job)
-    await ground.called(effect)
+    line, effect, job = await ground.under_way()
     newer = replace(job, lease_id=secrets.token_bytes(16), attempt=2)
     ground.send(line, newer)
     beat = await ground.beat(line)
