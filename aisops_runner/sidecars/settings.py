@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aisops_plugin_sdk.manifest import Manifest
+from aisops_protocol.limits import JOB_SLOTS
 from aisops_runner.sidecars.restart import RestartPolicy
 
 
@@ -62,7 +63,8 @@ class SupervisorSettings:
 
     Attributes:
         max_concurrency: Calls at once.
-        queue_limit: Calls that may wait for a slot; more are refused as `plugin_busy`.
+        queue_limit: Calls that may wait for a slot; more are refused as `plugin_busy`. As many as a Runner may have
+            jobs: it has taken them and would only have to ask again, and so use up a job's calls.
         prewarm: Start at once and stay, instead of on demand.
         idle_stop_s: Stop after so long without a call (not when `prewarm`).
         liveness_s: Between health checks.
@@ -74,7 +76,7 @@ class SupervisorSettings:
     """
 
     max_concurrency: int = 4
-    queue_limit: int = 100
+    queue_limit: int = JOB_SLOTS
     prewarm: bool = False
     idle_stop_s: float = 60.0
     liveness_s: float = 30.0

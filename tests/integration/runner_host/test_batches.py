@@ -71,6 +71,16 @@ async def test_calls_that_come_together_end_together(good: Bench) -> None:
     assert told.groups == 1
 
 
+async def test_more_calls_than_the_plugin_takes_at_once_wait_for_their_turn(bench: Bench) -> None:
+    install_vendor(bench.site, "good")
+    bench.settings["good"] = DefaultSettings(max_concurrency=1, batch=False)
+    await bench.start()
+    told = Told()
+    bench.host.begin(calls(*[b'{"text":"x"}'] * 400, timeout_s=60.0), told)
+    await told.all(400)
+    assert told.errors() == {}
+
+
 async def test_a_slow_one_a_wrong_one_and_one_with_a_line_feed_disturb_no_other(good: Bench) -> None:
     told = Told()
     good.host.begin(calls(b'{"sleep_s":1}', b'{"text":5}', b'{\n"text":"x"}', b'{"text":"y"}'), told)
