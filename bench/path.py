@@ -84,15 +84,22 @@ class DurablePath:
         return self._stage
 
     def measure(self, shape: Shape, requests: int) -> Figure:
-        """Run one round from a submitter in its own process."""
+        """Run one round from a submitter in its own process.
+
+        Raises:
+            RuntimeError: The submitter failed, or found a job that did not succeed.
+        """
         arguments = (self._stage.url, str(shape.size), str(shape.in_flight), str(requests))
         done = subprocess.run(
             [sys.executable, "-m", "bench.submit", *arguments],
-            input=self._stage.token.encode() + b"\n",
-            stdout=subprocess.PIPE,
-            check=True,
+            input=self._stage.token + "\n",
+            capture_output=True,
+            text=True,
+            check=False,
             timeout=300,
         )
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip() or f"the submitter ended with {done.returncode}")
         return Figure(**json.loads(done.stdout))
 
     def stop(self) -> None:
