@@ -30,7 +30,8 @@ from aisops_protocol.messages import Capability, EffectClass, GapReport, Hello, 
 from aisops_protocol.resume import Resume, forgotten, resume
 from aisops_protocol.resume import watermarks as shares
 
-KEPT_EPOCHS: Final = PREVIOUS_EPOCHS
+KEPT_EPOCHS: Final = PREVIOUS_EPOCHS + 1
+"""All that a Hello can name."""
 _KEY: Final = ("b_tenant_id", "b_runner_id")
 _OF_RUNNER: Final = (runners.c.tenant_id == bindparam("b_tenant_id")) & (
     runners.c.runner_id == bindparam("b_runner_id")
@@ -271,9 +272,10 @@ def _resume(connection: Connection, opening: Opening, session_epoch: int, now_ms
 def _forget_epochs(connection: Connection, opening: Opening) -> None:
     c = watermarks.c
     mine = (c.tenant_id == opening.tenant_id) & (c.runner_id == opening.runner_id)
-    newest = select(c.queue_epoch).where(mine).order_by(c.session_epoch.desc())
-    old = [epoch for (epoch,) in connection.execute(newest)][KEPT_EPOCHS:]
-    old = [epoch for epoch in old if bytes(epoch) != opening.hello.queue_epoch]
+    named = {opening.hello.queue_epoch, *(one.epoch for one in opening.hello.previous_epochs)}
+    newest = select(c.queue_epoch).where(mine).order_by(c.session_epoch.desc(), c.seq.desc())
+    others = [epoch for (epoch,) in connection.execute(newest) if bytes(epoch) not in named]
+    old = others[max(0, KEPT_EPOCHS - len(named)) :]
     if old:
         connection.execute(delete(watermarks).where(mine, c.queue_epoch.in_(old)))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aisops_protocol import limits
 from aisops_protocol.messages import EpochStart, Hello
 
 __all__ = ["Resume", "Share", "forgotten", "resume", "unfinished", "watermarks"]
@@ -57,14 +58,17 @@ def forgotten(hello: Hello, known: Mapping[bytes, int]) -> frozenset[bytes]:
     """Epochs of which Core has committed messages that this Hello's history does not hold.
 
     There are none when the Runner simply went on. There are some when its disk was set back, or is a copy that went its
-    own way: such a Runner may have begun jobs of which its journal knows nothing.
+    own way: such a Runner may have begun jobs of which its journal knows nothing. A Hello names so many openings and no
+    more: one that ended before the oldest of a full list has fallen out of it and is not missing.
     """
     ends = {hello.queue_epoch: hello.next_seq - 1}
     end = min(hello.next_seq, hello.epoch_start_seq) - 1
     for epoch in reversed(hello.previous_epochs):
         ends[epoch.epoch] = end
         end = min(end, epoch.start_seq - 1)
-    return frozenset(epoch for epoch, seq in known.items() if epoch not in ends or seq > ends[epoch])
+    full = len(hello.previous_epochs) >= limits.PREVIOUS_EPOCHS
+    fallen_out = hello.previous_epochs[0].start_seq if full else 0
+    return frozenset(epoch for epoch, seq in known.items() if seq > ends.get(epoch, fallen_out - 1))
 
 
 def watermarks(hello: Hello, seq: int) -> dict[bytes, int]:

@@ -6,6 +6,7 @@ import secrets
 
 import pytest
 
+from aisops_protocol.limits import PREVIOUS_EPOCHS
 from aisops_protocol.messages import EpochStart, HeldJob, JobPhase, LogEvent, LogLevel, Verdict
 from tests.support.core_store import Parts, ScriptedRunner
 
@@ -90,3 +91,21 @@ async def test_rows_of_an_earlier_opening_that_were_stored_are_not_asked_for_aga
     runner.queue_epoch = secrets.token_bytes(16)
     opened = await runner.connect(previous_epochs=second, epoch_start_seq=5, next_seq=5)
     assert opened.welcome.ack_watermark.seq == 2
+
+
+async def test_a_runner_that_starts_over_and_over_is_not_taken_for_a_copy(parts: Parts, runner: ScriptedRunner) -> None:
+    """It names its last sixteen openings; those before them have fallen out of its history, and are not missing."""
+    openings = [EpochStart(runner.queue_epoch, 1)]
+    await runner.connect()
+    submitted = await parts.submit("email.send")
+    for _ in range(2 * PREVIOUS_EPOCHS + 3):
+        lost = await runner.job()
+        await runner.deliver(LogEvent(LogLevel.INFO, "stored under this opening", 1))
+        await runner.disconnect()
+        runner.queue_epoch = secrets.token_bytes(16)
+        begins = runner.seq + 1
+        await runner.connect(previous_epochs=tuple(openings[-PREVIOUS_EPOCHS:]), epoch_start_seq=begins)
+        openings.append(EpochStart(runner.queue_epoch, begins))
+        assert lost.job_id == submitted.id
+    again = await runner.job()
+    assert (again.job_id, again.attempt) == (submitted.id, 1)

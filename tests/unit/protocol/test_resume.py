@@ -6,11 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aisops_protocol import limits
 from aisops_protocol import messages as m
 from aisops_protocol.resume import Resume, Share, forgotten, resume, unfinished, watermarks
 from tests.unit.protocol.spec import message
 
 A, B, C, D = (bytes([n]) * 16 for n in range(1, 5))
+OLD = b"\xff" * 16
+FULL = tuple((bytes([100 + n]) * 16, 10 + 5 * n) for n in range(limits.PREVIOUS_EPOCHS))
 
 
 def hello(start: int, next_seq: int, oldest: int, *previous: tuple[bytes, int]) -> m.Hello:
@@ -87,6 +90,9 @@ def test_rows_credited_to_an_earlier_epoch_are_not_sent_again_after_a_rollback_t
         ("a copy: the original went on", hello(9, 12, 4, (A, 1)), {A: 9}, {A}),
         ("set back to before an opening Core knows", hello(9, 12, 4, (A, 1)), {A: 8, C: 20}, {C}),
         ("restored with its memory", hello(1, 9, 4), {D: 9}, {D}),
+        ("fallen out of a full history", hello(90, 95, 4, *FULL), {OLD: 9, FULL[0][0]: 11}, set()),
+        ("set back, with a full history", hello(90, 95, 4, *FULL), {OLD: 10, FULL[-1][0]: 89}, {OLD}),
+        ("the same, not full: nothing falls out", hello(90, 95, 4, *FULL[1:]), {OLD: 9}, {OLD}),
     ],
 )
 def test_history_that_core_has_and_the_runner_has_not(
