@@ -82,6 +82,9 @@ class Executions:
             now: Monotonic seconds.
         """
         held = self._live.get(job.job_id)
+        if held is not None and held.stop is StopReason.CANCEL and job.lease_id != held.lease_id:
+            held.again = job, offered
+            return []
         if held is not None:
             return [*self._adopt(held, job), *self.confirm(job.job_id, now)]
         refusal = self._refusal(job, offered)
@@ -104,11 +107,15 @@ class Executions:
         if execution is None:
             self._remember(cancel, now)
             return [SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.REMEMBERED)]
+        if execution.again is not None and cancel.lease_id == execution.again[0].lease_id:
+            self._remember(cancel, now)
+            return [SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.REMEMBERED)]
         if cancel.lease_id != execution.lease_id:
             return []
         if execution.stage is Stage.FINISHING:
             return [SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.TOO_LATE)]
         if execution.stage in {Stage.UNCONFIRMED, Stage.WAITING, Stage.WARMING, Stage.PAUSED}:
+            execution.stop = StopReason.CANCEL
             said = SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.STOPPED)
             return [*self._finish(execution, retry.cancelled_before_call(), None, now), said]
         said = SayCancel(cancel.job_id, cancel.lease_id, CancelPhase.REQUESTED)
@@ -143,8 +150,7 @@ class Executions:
         if execution is None or execution.stage not in {Stage.STORING, Stage.STARTING}:
             return []
         if not fresh:
-            self._forget(execution)
-            return self._fill_slots(now)
+            return self._let_go(execution, now)
         if execution.stop is StopReason.CANCEL:
             return self._finish(execution, retry.cancelled_before_call(), None, now)
         if execution.stage is Stage.STORING:
@@ -169,9 +175,9 @@ class Executions:
     def finished(self, job_id: str, now: float) -> list[Command]:
         """A result is on the disk; the job leaves memory."""
         execution = self._live.get(job_id)
-        if execution is not None and execution.stage is Stage.FINISHING:
-            self._forget(execution)
-        return self._fill_slots(now)
+        if execution is None or execution.stage is not Stage.FINISHING:
+            return self._fill_slots(now)
+        return self._let_go(execution, now)
 
     def restore(self, held: Iterable[Held], now: float) -> list[Command]:
         """Take up what the journal held when the Runner started."""
@@ -238,8 +244,9 @@ class Executions:
     # --- questions ----------------------------------------------------------------------------------------------------
 
     def leases(self) -> tuple[bytes, ...]:
-        """The leases to renew: of every job held."""
-        return tuple(one.lease_id for one in self._live.values())
+        """The leases to renew: of every job held, and of every one that begins anew."""
+        coming = tuple(one.again[0].lease_id for one in self._live.values() if one.again is not None)
+        return tuple(one.lease_id for one in self._live.values()) + coming
 
     def unfinished(self) -> tuple[str, ...]:
         """Ids of the jobs held."""
@@ -369,6 +376,11 @@ class Executions:
         if execution.stage in IN_SLOT:
             self._busy -= 1
         execution.stage = stage
+
+    def _let_go(self, execution: Execution, now: float) -> list[Command]:
+        self._forget(execution)
+        again = [] if execution.again is None else self.received(*execution.again, now)
+        return [*again, *self._fill_slots(now)]
 
     def _forget(self, execution: Execution) -> None:
         self._leave_slot(execution, Stage.FINISHING)

@@ -24,7 +24,6 @@ from aisops_protocol.messages import (
     JobPhase,
     JobResult,
     ResultStatus,
-    RunnerBody,
 )
 from aisops_runner.jobs import results
 from aisops_runner.jobs.stages import Held
@@ -34,13 +33,8 @@ from aisops_runner.outbox.rows import Draft
 from aisops_runner.outbox.sums import job_sum, result_sum, state_sum
 from aisops_runner.outbox.transaction import Transaction
 
-RETAIN_S = 7 * 24 * 3600
 RESEND_S = 24 * 3600
-RETAIN_JOBS = 100_000
-RETAIN_BYTES = 64 * 1024 * 1024
-SLIM_ABOVE_BYTES = 1024
 SLICE_ROWS = 500
-_AGE = "age_s"
 _ACCEPTED, _STARTED, _DONE = int(JobPhase.ACCEPTED), int(JobPhase.STARTED), int(JobPhase.DONE)
 
 
@@ -124,7 +118,7 @@ def entry(job: Job, *, started: bool) -> Entry:
 def accept(work: Transaction, entries: Sequence[Entry]) -> frozenset[str]:
     """Take jobs into the journal, each with its JobAccept.
 
-    A later attempt of a job that ended UNCERTAIN here is a person's decision to try again: it is taken like a new one.
+    A later attempt of a job that ended UNCERTAIN (a person tries again) or CANCELLED (its lease was taken back) is new.
 
     Returns:
         The ids of those that were done before: their results go instead.
@@ -158,21 +152,36 @@ def _older(connection: sqlite3.Connection, job_id: str, ordinal: int) -> bool:
 
 
 def _make_way(connection: sqlite3.Connection, job: Job) -> None:
-    """Forget an attempt of unknown outcome when a later one of the same job arrives."""
+    """Let a later attempt of a finished job run where that is right.
+
+    After an outcome nobody knew, the later attempt is a person's decision. After a cancellation it means that only the
+    lease was taken back: the job runs if nothing of it can have happened, and is of unknown outcome if it may have.
+    """
     row = connection.execute(
-        "SELECT result FROM jobs WHERE job_id = ? AND phase = ? AND attempt < ?", (job.job_id, _DONE, job.attempt)
+        "SELECT result, sum FROM jobs WHERE job_id = ? AND phase = ? AND attempt < ?", (job.job_id, _DONE, job.attempt)
     ).fetchone()
-    body = _decoded(row[0]) if row is not None else None
-    if isinstance(body, JobResult) and body.status is ResultStatus.UNCERTAIN:
+    body = _intact(job.job_id, *row) if row is not None else None
+    if body is None:
+        return
+    if body.status is ResultStatus.CANCELLED and body.error is not None and body.error.ambiguous:
+        payload = encode_runner_body(replace(body, status=ResultStatus.UNCERTAIN))
+        connection.execute(
+            "UPDATE jobs SET result = ?, sum = ? WHERE job_id = ?",
+            (payload, result_sum(job.job_id, payload), job.job_id),
+        )
+    elif body.status in {ResultStatus.UNCERTAIN, ResultStatus.CANCELLED}:
         connection.execute("DELETE FROM jobs WHERE job_id = ?", (job.job_id,))
 
 
-def _decoded(payload: object) -> RunnerBody | None:
-    """The message; None when the disk spoiled it."""
+def _intact(job_id: str, payload: object, summed: object) -> JobResult | None:
+    """What is kept of a finished job; None when there is nothing, or the disk spoiled it."""
     try:
-        return decode_runner_body(payload) if isinstance(payload, bytes) else None
+        if isinstance(payload, bytes) and summed == result_sum(job_id, payload):
+            body = decode_runner_body(payload)
+            return body if isinstance(body, JobResult) and body.job_id == job_id else None
     except ProtocolError:
-        return None
+        pass
+    return None
 
 
 def adopt(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> None:
@@ -189,7 +198,7 @@ def mark(work: Transaction, phase: JobPhase, jobs: Sequence[tuple[str, int]]) ->
 
 def finish(work: Transaction, ended: Sequence[Kept]) -> None:
     """Write results into the lane and into the journal, and the jobs as DONE."""
-    age_s = int(schema.get_meta(work.connection, _AGE) or b"0")
+    age_s = int(schema.get_meta(work.connection, schema.RAN_S) or b"0")
     rows: list[tuple[object, ...]] = []
     for kept in ended:
         seq = work.append(*kept.drafts)
@@ -217,12 +226,9 @@ def resend(work: Transaction, job_id: str, lease_id: bytes, attempt: int) -> boo
 
 def _kept_drafts(row: Sequence[Any], job_id: str, lease_id: bytes, attempt: int) -> tuple[Draft, ...]:
     """The kept result under its new lease; nothing when there is none, or the disk spoiled it."""
+    body = _intact(job_id, row[0], row[2])
     try:
-        intact = isinstance(row[0], bytes) and row[2] == result_sum(job_id, row[0])
-        body = decode_runner_body(row[0]) if intact else None
-        if not isinstance(body, JobResult) or body.job_id != job_id:
-            return ()
-        return keep(replace(body, lease_id=lease_id, attempt=attempt), row[1] or b"").drafts
+        return keep(replace(body, lease_id=lease_id, attempt=attempt), row[1] or b"").drafts if body is not None else ()
     except ProtocolError:
         return ()
 
@@ -239,7 +245,7 @@ def resend_since(work: Transaction, after_ordinal: int) -> int:
     Returns:
         Where this slice ended; 0 when nothing was left.
     """
-    age_s = int(schema.get_meta(work.connection, _AGE) or b"0")
+    age_s = int(schema.get_meta(work.connection, schema.RAN_S) or b"0")
     found = work.connection.execute(
         "SELECT ordinal, job_id, lease_id, attempt FROM jobs WHERE phase = ? AND ordinal > ? AND done_age_s >= ? "
         "ORDER BY ordinal LIMIT ?",
@@ -325,50 +331,6 @@ def held(connection: sqlite3.Connection, acked_seq: int) -> tuple[HeldJob, ...]:
         (acked_seq, HELD_JOBS),
     )
     return tuple(HeldJob(job_id, bytes(lease), attempt, JobPhase(phase)) for job_id, lease, attempt, phase in found)
-
-
-def retain(work: Transaction, acked_seq: int, ran_s: int) -> None:
-    """Forget what nobody can ask for any more, a slice at a time.
-
-    Age is counted in seconds this Runner ran, so that a wrong clock never makes it forget (and run a job twice).
-
-    Args:
-        work: The transaction.
-        acked_seq: Results up to here are with Core.
-        ran_s: Seconds since the last call.
-    """
-    connection = work.connection
-    age_s = int(schema.get_meta(connection, _AGE) or b"0") + ran_s
-    schema.set_meta(connection, _AGE, str(age_s).encode())
-    connection.execute(
-        "DELETE FROM jobs WHERE ordinal IN (SELECT ordinal FROM jobs WHERE phase = 3 AND result_seq <= ? "
-        "AND (done_age_s < ? OR ordinal <= (SELECT MAX(ordinal) FROM jobs) - ?) ORDER BY ordinal LIMIT ?)",
-        (acked_seq, age_s - RETAIN_S, RETAIN_JOBS, SLICE_ROWS),
-    )
-    connection.execute(
-        "UPDATE jobs SET output = x'' WHERE phase = 3 AND result_seq <= ? AND LENGTH(output) > 0", (acked_seq,)
-    )
-    _slim(connection, _too_much(connection, acked_seq))
-
-
-def _too_much(connection: sqlite3.Connection, acked_seq: int) -> Sequence[tuple[int, bytes]]:
-    """Acknowledged results beyond the newest RETAIN_BYTES that still carry an output worth dropping."""
-    return connection.execute(
-        "SELECT ordinal, result FROM (SELECT ordinal, result, result_seq, SUM(LENGTH(result)) OVER "
-        "(ORDER BY ordinal DESC) AS total FROM jobs WHERE phase = 3) "
-        "WHERE total > ? AND LENGTH(result) > ? AND result_seq <= ? LIMIT ?",
-        (RETAIN_BYTES, SLIM_ABOVE_BYTES, acked_seq, SLICE_ROWS),
-    ).fetchall()
-
-
-def _slim(connection: sqlite3.Connection, rows: Sequence[tuple[int, bytes]]) -> None:
-    for ordinal, payload in rows:
-        body = decode_runner_body(payload)
-        if isinstance(body, JobResult):
-            slim = encode_runner_body(replace(body, output=results.WITHHELD, truncated=True))
-            connection.execute(
-                "UPDATE jobs SET result = ?, sum = ? WHERE ordinal = ?", (slim, result_sum(body.job_id, slim), ordinal)
-            )
 
 
 def _held(row: Sequence[object]) -> Held:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -85,7 +85,11 @@ class Held:
 
 @dataclass(slots=True)
 class Execution:
-    """One job held. Times are monotonic seconds; `stop` says that it is to end, `killed` that its call was cut off."""
+    """One job held. Times are monotonic seconds; `stop` says that it is to end, `killed` that its call was cut off.
+
+    `again` is the job under a newer lease, which came while the one under this lease was being cancelled: it begins
+    anew when that has ended. A cancellation counts for one lease.
+    """
 
     job: Job
     lease_id: bytes
@@ -98,3 +102,4 @@ class Execution:
     start_by: float | None = None
     stop: StopReason | None = None
     killed: bool = False
+    again: tuple[Job, Container[str]] | None = None

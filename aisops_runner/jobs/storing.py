@@ -16,7 +16,7 @@ from aisops_runner.adapters.calls import JobLog
 from aisops_runner.backoff import full_jitter_s
 from aisops_runner.clock import Clock
 from aisops_runner.errors import StorageFailed
-from aisops_runner.jobs import journal, recorder
+from aisops_runner.jobs import journal, recorder, retention
 from aisops_runner.jobs.commands import Stored
 from aisops_runner.jobs.stages import Held
 from aisops_runner.outbox.outbox import Outbox
@@ -110,7 +110,7 @@ class Storing:
         """
         acked = self._outbox.acked_seq
         try:
-            await self._outbox.transact(lambda work: journal.retain(work, acked, ran_s))
+            await self._outbox.transact(lambda work: retention.retain(work, acked, ran_s))
         except StorageFailed as error:
             _log.warning("the journal could not be shortened", error=str(error))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from aisops_protocol.messages import JobAccept, JobPhase, JobResult, ResultStatus
+from aisops_protocol.messages import EffectClass, JobAccept, JobCancel, JobPhase, JobResult, ResultStatus
 from aisops_runner.adapters.calls import Call, CallError, Outcome
-from tests.support.core_end import core_end
+from tests.support.core_end import CoreEnd, core_end
 from tests.support.runner_end import Ends, Provider, all_done, job, runner
 
 pytestmark = pytest.mark.integration
@@ -23,6 +23,13 @@ class BusyProvider(Provider):
         await super().invoke(call)
         error = CallError("rate_limited", "come back later", retryable=True, retry_after_s=5.0)
         return Outcome(ok=False, error=error, plugin="test", plugin_version="1")
+
+
+class DeafProvider(Provider):
+    """Does not listen when it is asked to stop: the call must be cut off."""
+
+    def cancel(self, job_id: str) -> None:
+        self.cancelled.append(job_id)
 
 
 async def in_phase(ends: Ends, phase: JobPhase) -> None:
@@ -87,3 +94,47 @@ async def test_an_uncertain_job_runs_once_more_when_a_person_decided_so_and_only
     doubt, done = ResultStatus.UNCERTAIN, ResultStatus.SUCCEEDED
     assert told == [(1, doubt), (1, doubt), (2, done), (3, done)]
     assert (first.effects, second.effects) == ({"job-1": 1}, {"job-1": 1})
+
+
+async def _taken_back(core: CoreEnd, provider: Provider, effect: EffectClass) -> None:
+    """Core takes a lease back and gives the job out again; the Runner hears both together, as after a freeze."""
+    core.dispatch(job(1, effect))
+    await provider.called(1)
+    core.send(JobCancel("job-1", job(1).lease_id, grace_ms=1))
+    core.dispatch(replace(job(1, effect, lease=2), attempt=2))
+    await core.until(all_done(core, 2))
+
+
+def _told(core: CoreEnd) -> list[tuple[bytes, ResultStatus]]:
+    return [(one.lease_id, one.status) for one in core.of(JobResult)]
+
+
+async def test_a_job_whose_lease_was_taken_back_runs_again_under_its_next_one_where_that_does_no_harm(tmp_path: Path):
+    provider = DeafProvider()
+    provider.gate.clear()
+    async with core_end() as core, runner(tmp_path, core.port, provider=provider):
+        ended = asyncio.create_task(_taken_back(core, provider, EffectClass.IDEMPOTENT))
+        await core.until(all_done(core, 1))
+        provider.gate.set()
+        await ended
+    old, new = job(1).lease_id, job(1, lease=2).lease_id
+    assert _told(core) == [(old, ResultStatus.CANCELLED), (new, ResultStatus.SUCCEEDED)]
+
+
+async def test_an_at_most_once_job_cut_off_when_its_lease_was_taken_back_is_of_unknown_outcome_and_not_run_again(
+    tmp_path: Path,
+):
+    provider = DeafProvider()
+    provider.gate.clear()
+    async with core_end() as core, runner(tmp_path, core.port, provider=provider) as ends:
+        await _taken_back(core, provider, EffectClass.AT_MOST_ONCE)
+        old, new = job(1).lease_id, job(1, lease=2).lease_id
+        assert _told(core) == [(old, ResultStatus.CANCELLED), (new, ResultStatus.UNCERTAIN)]
+        assert provider.effects == {"job-1": 1}
+
+        provider.gate.set()
+        core.dispatch(replace(job(1, lease=3), attempt=3))
+        await core.until(all_done(core, 3))
+        await in_phase(ends, JobPhase.DONE)
+    assert _told(core)[-1] == (job(1, lease=3).lease_id, ResultStatus.SUCCEEDED), "a person's decision is obeyed"
+    assert provider.effects == {"job-1": 2}

@@ -30,7 +30,7 @@ from aisops_protocol.messages import (
 from aisops_runner.adapters.calls import JobLog
 from aisops_runner.clock import SystemClock
 from aisops_runner.errors import RefusedForGood, StorageFailed
-from aisops_runner.jobs import journal
+from aisops_runner.jobs import retention
 from aisops_runner.jobs.executor import Executor
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.uplink.dialer import Endpoint, GrpcDialer
@@ -359,11 +359,11 @@ async def test_the_journal_forgets_by_count_and_by_its_own_age_but_never_what_co
         async def left() -> int:
             return await kept.database.read(lambda db: db.execute("SELECT COUNT(*) FROM jobs").fetchone()[0])
 
-        await kept.transact(lambda work: journal.retain(work, kept.last_seq, journal.RETAIN_S))
+        await kept.transact(lambda work: retention.retain(work, kept.last_seq, retention.RETAIN_S))
         assert await left() == 5
-        await kept.transact(lambda work: journal.retain(work, 0, 60))
+        await kept.transact(lambda work: retention.retain(work, 0, 60))
         assert await left() == 5
-        await kept.transact(lambda work: journal.retain(work, kept.last_seq, 60))
+        await kept.transact(lambda work: retention.retain(work, kept.last_seq, 60))
         assert await left() == 0
 
 
