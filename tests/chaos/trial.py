@@ -17,6 +17,7 @@ from tests.chaos.load import MIX, Load
 from tests.chaos.tally import Counts, Tally
 
 SAY_EVERY_S = 3.0
+RATE = 20.0  # jobs a second that flow while something is injected
 
 
 class Trial:
@@ -94,14 +95,14 @@ class Trial:
             prepare=prepare,
         )
 
-    def load(self, stage: Stage, *, rate: float = 20.0, mix: object = MIX) -> Load:
+    def load(self, stage: Stage, *, rate: float = RATE, mix: object = MIX) -> Load:
         """Jobs for this fault; several loads of one trial have keys of their own."""
         self._loads += 1
         return Load(stage, self.tally, f"{self.fault.id}.{self.seed}.{self._loads}", rate=rate, mix=mix)
 
     @asynccontextmanager
     async def under_load(
-        self, stage: Stage, *, rate: float = 20.0, patience_s: float = 90.0, lines: bool = False
+        self, stage: Stage, *, rate: float = RATE, patience_s: float = 90.0, lines: bool = False
     ) -> AsyncIterator[Load]:
         """A steady load meanwhile; afterwards every job's end is awaited and everything is counted.
 

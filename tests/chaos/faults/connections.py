@@ -16,9 +16,10 @@ from tests.chaos.injection.private_world import in_private_world
 from tests.chaos.injection.proxy import ChaosProxy
 from tests.chaos.injection.wire import Wire
 from tests.chaos.network import NAMESPACES, core_sees, flows_again, proxied, reconnects, runner_sees, streams, until
-from tests.chaos.trial import Trial
+from tests.chaos.trial import RATE, Trial
 
 BACK_S = 60.0
+FULL_LINES = 10  # side by side, the load dealt among them: one after the other they would take hours
 FLAT = 0.05
 SLACK_KIB = 2048  # a heap grows by arenas, however little is asked for
 SLACK_FILES = 3  # a request to Core may be under way when it is looked at
@@ -41,24 +42,32 @@ class Size:
 
 
 async def resets(trial: Trial) -> None:
-    """Cut the connection, by a reset or in order, a random moment after it came back."""
-    pause_s = (2.0, 20.0) if trial.full else (0.2, 1.0)
+    """Cut the connection, by a reset or in order, a random moment after it came back; in full on ten lines at once."""
+    lines = FULL_LINES if trial.full else 1
     back: list[float] = []
-    warm = max(3, trial.runs // 4)
-    async with proxied(trial) as (stage, proxy), trial.under_load(stage) as load:
+    async with asyncio.TaskGroup() as group:
+        for number in range(lines):
+            group.create_task(_resets(trial, back, name=f"line {number}", cuts=trial.runs // lines, rate=RATE / lines))
+    trial.figures |= {"back after s, p50": round(percentile(back, 0.5), 2), "max": round(max(back), 2)}
+
+
+async def _resets(trial: Trial, back: list[float], *, name: str, cuts: int, rate: float) -> None:
+    """One line; `back` gets the seconds until the Runner was back."""
+    pause_s = (2.0, 20.0) if trial.full else (0.2, 1.0)
+    warm = max(3, cuts // 4)
+    async with proxied(trial, name) as (stage, proxy), trial.under_load(stage, rate=rate) as load:
         await load.acknowledged(10)
-        sizes = {name: Size.of(pid) for name, pid in _pids(stage).items()}
-        for turn in range(trial.runs):
+        sizes = {end: Size.of(pid) for end, pid in _pids(stage).items()}
+        for turn in range(cuts):
             await asyncio.sleep(trial.rng.uniform(*pause_s))
             reset = trial.rng.random() < 0.5
             back.append(await _cut(stage, proxy, reset=reset))
             if turn + 1 == warm:
-                sizes = {name: Size.of(pid) for name, pid in _pids(stage).items()}
+                sizes = {end: Size.of(pid) for end, pid in _pids(stage).items()}
             trial.step("reset" if reset else "closed")
-        for name, pid in _pids(stage).items():
-            _compare(trial, name, sizes[name], Size.of(pid))
+        for end, pid in _pids(stage).items():
+            _compare(trial, end, sizes[end], Size.of(pid))
         trial.check(await asyncio.to_thread(streams, stage) == 1, "Core holds streams that have ended")
-    trial.figures |= {"back after s, p50": round(percentile(back, 0.5), 2), "max": round(max(back), 2)}
 
 
 async def _cut(stage: Stage, proxy: ChaosProxy, *, reset: bool) -> float:
@@ -175,7 +184,7 @@ FAULTS = (
         "F8",
         "connections cut",
         "The connection is reset, or closed in order, a moment after it came back.",
-        LOAD,
+        f"{LOAD} (in full over ten pairs of Runner and Core)",
         "lost 0, duplicated 0; memory and files of both programs flat (5 %)",
         resets,
         short=16,

@@ -10,33 +10,44 @@ from tests.chaos.fault import Fault
 from tests.chaos.faults.kills import LOAD, percentile
 from tests.chaos.injection.wire import BOTH, Way
 from tests.chaos.network import Line, core_sees, flows_again, on_a_line, runner_sees, streams, until
-from tests.chaos.trial import Trial
+from tests.chaos.trial import RATE, Trial
 
 DETECTION_S = 45.0
+FULL_LINES = 4  # side by side, the load dealt among them: one after the other they would take hours
 RETURN_S = 90.0
 SHORT_S = (1.0, 1.0, 1.0, 20.0)
 FULL_S = (1.0,) * 150 + (20.0,) * 40 + (300.0,) * 8 + (1800.0,) * 2
 
 
 async def partitions(trial: Trial) -> None:
-    """Cut everything off for a while, again and again."""
-    durations = list(FULL_S if trial.full else SHORT_S)
-    trial.rng.shuffle(durations)
+    """Cut everything off for a while, again and again; in full on four lines at once."""
+    durations = sorted(FULL_S if trial.full else SHORT_S, reverse=True)
+    lines = FULL_LINES if trial.full else 1
     flowing: list[float] = []
 
-    async def work(stage: Stage, line: Line) -> None:
-        async with trial.under_load(stage, patience_s=RETURN_S) as load:
-            await load.acknowledged(10)
-            for duration_s in durations:
-                line.drop(*BOTH)
-                await asyncio.sleep(duration_s)
-                line.heal()
-                flowing.append(await flows_again(trial, stage, RETURN_S))
-                trial.step(f"{duration_s:.0f} s")
-        await _one_session(trial, stage)
+    async def along(number: int) -> None:
+        async def work(stage: Stage, line: Line) -> None:
+            await _partitions(trial, stage, line, durations[number::lines], RATE / lines, flowing)
 
-    await on_a_line(trial, work)
+        await on_a_line(trial, work, f"line {number}")
+
+    await asyncio.gather(*(along(number) for number in range(lines)))
     trial.figures |= {"jobs end again after s, p50": round(percentile(flowing, 0.5), 1), "max": round(max(flowing), 1)}
+
+
+async def _partitions(
+    trial: Trial, stage: Stage, line: Line, durations: list[float], rate: float, flowing: list[float]
+) -> None:
+    trial.rng.shuffle(durations)
+    async with trial.under_load(stage, rate=rate, patience_s=RETURN_S) as load:
+        await load.acknowledged(10)
+        for duration_s in durations:
+            line.drop(*BOTH)
+            await asyncio.sleep(duration_s)
+            line.heal()
+            flowing.append(await flows_again(trial, stage, RETURN_S))
+            trial.step(f"{duration_s:.0f} s")
+    await _one_session(trial, stage)
 
 
 async def one_way(trial: Trial) -> None:
@@ -83,7 +94,7 @@ FAULTS = (
         "F6",
         "partition",
         "Every packet between Runner and Core is dropped for 1 s or 20 s (in full also 5 min and 30 min).",
-        LOAD,
+        f"{LOAD} (in full over four pairs of Runner and Core)",
         "lost 0, duplicated 0; jobs end again; one session",
         partitions,
         short=len(SHORT_S),
