@@ -25,8 +25,8 @@ def section(run: dict[str, Any]) -> str:
     heads = ("", "fault", "injected", *COUNTED)
     lines = [_line(heads), _line(["---", "---", "---", *("--:" for _ in COUNTED)])]
     lines += [_line(_cells(row)) for row in run["rows"]]
-    minutes = round(run["seconds"] / 60)
-    words = f"{run['summary']}. The {run['form']} form, seed {run['seed']}, {minutes} minutes on two cores."
+    seed = f"seed {run['seed']}" if run["seed"] is not None else "seeds in `docs/fault-suite.json`"
+    words = f"{run['summary']}. The {run['form']} form, {seed}, {_lasted(run['seconds'])} of faults on two cores."
     proof = [
         f"{row['title'].removeprefix('mutant: ')} ({row['id']}: {_harm(row['counts'])})"
         for row in run["self_test"]
@@ -34,6 +34,10 @@ def section(run: dict[str, Any]) -> str:
     ]
     found_out = f"\nBroken on purpose and found out: {'; '.join(proof)}.\n" if proof else ""
     return "\n".join(lines) + f"\n\n{words}\n{found_out}"
+
+
+def _lasted(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 2 * 3600 else f"{round(seconds / 60)} minutes"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import shutil
 import sys
 import tempfile
@@ -31,6 +32,13 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--self-test", action="store_true", help="only prove that the suite can fail")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--save", type=Path, metavar="FILE", help="also write the JSON there")
+    parser.add_argument(
+        "--join",
+        type=Path,
+        nargs="+",
+        metavar="SHARE",
+        help="run nothing: show shares of one run, saved before, as one",
+    )
     parser.add_argument("--list", action="store_true", help="show the faults and run nothing")
     return parser.parse_args(words)
 
@@ -68,6 +76,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.list:
         print(_list(faults))
         return 0
+    if arguments.join:
+        return _join(arguments.join, arguments)
     seed = time.time_ns() % 1_000_000 if arguments.seed is None else arguments.seed
     form = "full" if arguments.full else "short"
     if arguments.self_test:
@@ -78,13 +88,31 @@ def main(words: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     rows, proof = asyncio.run(_run(faults, home, seed, full=arguments.full, prove=prove))
     text = report.document(rows, proof, seed=seed, form=form, seconds=time.monotonic() - began)
-    if arguments.save is not None:
-        arguments.save.write_text(text + "\n")
-    print(text if arguments.json else report.tables(rows, proof))
-    code = report.exit_code([*rows, *proof])
+    code = _show(text, arguments)
     if code == 0:
         shutil.rmtree(home)
     return code
+
+
+def _join(shares: Sequence[Path], arguments: argparse.Namespace) -> int:
+    try:
+        text = report.joined([share.read_text() for share in shares])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        print("cannot join: one of the files is not what `--save` writes", file=sys.stderr)
+        return 2
+    except (OSError, ValueError) as error:
+        print(f"cannot join: {error}", file=sys.stderr)
+        return 2
+    return _show(text, arguments)
+
+
+def _show(text: str, arguments: argparse.Namespace) -> int:
+    """Print a document, and save it when that is wanted."""
+    if arguments.save is not None:
+        arguments.save.write_text(text + "\n")
+    rows, proof = report.rows_of(text), report.rows_of(text, "self_test")
+    print(text if arguments.json else report.tables(rows, proof))
+    return report.exit_code([*rows, *proof])
 
 
 if __name__ == "__main__":

@@ -96,8 +96,8 @@ def tables(rows: Sequence[Row], proof: Sequence[Row]) -> str:
     return "\n" + "\n\n".join(parts)
 
 
-def document(rows: Sequence[Row], proof: Sequence[Row] = (), *, seed: int, form: str, seconds: float) -> str:
-    """The run as JSON."""
+def document(rows: Sequence[Row], proof: Sequence[Row] = (), *, seed: int | None, form: str, seconds: float) -> str:
+    """The run as JSON. No seed: the rows have different ones."""
     body = {
         "seed": seed,
         "form": form,
@@ -107,6 +107,25 @@ def document(rows: Sequence[Row], proof: Sequence[Row] = (), *, seed: int, form:
         "self_test": _documents(proof),
     }
     return json.dumps(body, indent=2, ensure_ascii=False)
+
+
+def joined(texts: Sequence[str]) -> str:
+    """One document of the shares of a run that went side by side, on one machine or several.
+
+    Raises:
+        ValueError: The shares are of different forms, or two of them ran the same fault.
+    """
+    forms = {str(json.loads(text)["form"]) for text in texts if rows_of(text)}
+    if len(forms) != 1:
+        raise ValueError(f"shares of one form can be joined, not of {' and '.join(sorted(forms)) or 'none'}")
+    rows = [row for text in texts for row in rows_of(text)]
+    proof = [row for text in texts for row in rows_of(text, "self_test")]
+    if twice := sorted({row.id for row in rows if sum(one.id == row.id for one in rows) > 1}):
+        raise ValueError(f"more than one share ran {', '.join(twice)}")
+    rows.sort(key=lambda row: int(row.id.removeprefix("F")))
+    seeds = {row.seed for row in rows if row.ran}
+    seed = seeds.pop() if len(seeds) == 1 else None
+    return document(rows, proof, seed=seed, form=forms.pop(), seconds=sum(row.seconds for row in (*rows, *proof)))
 
 
 def _documents(rows: Sequence[Row]) -> list[dict[str, Any]]:

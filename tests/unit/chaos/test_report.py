@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from tests.chaos.report import Row, Verdict, document, exit_code, rows_of, summary, table
+from tests.chaos.report import Row, Verdict, document, exit_code, joined, rows_of, summary, table
 from tests.chaos.tally import Counts
 
 PASSED = Row(
@@ -18,6 +21,32 @@ ROWS = [PASSED, FAILED, SKIPPED, COMING]
 
 def test_the_document_is_read_back_as_it_was() -> None:
     assert rows_of(document(ROWS, seed=7, form="short", seconds=2.5)) == ROWS
+
+
+def test_shares_of_a_run_are_joined_in_the_order_of_the_faults() -> None:
+    proof = [replace(PASSED, title="mutant: x")]
+    shares = [
+        document([SKIPPED, FAILED], seed=8, form="full", seconds=2.0),
+        document([replace(PASSED, seed=9)], seed=9, form="full", seconds=2.0),
+        document([], proof, seed=8, form="short", seconds=1.5),
+    ]
+    whole = joined(shares)
+    assert [row.id for row in rows_of(whole)] == ["F1", "F2", "F6"]
+    assert rows_of(whole, "self_test") == proof
+    kept = json.loads(whole)
+    assert (kept["form"], kept["seed"], kept["seconds"]) == ("full", None, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (document([FAILED], seed=1, form="short", seconds=1.0), "full and short"),
+        (document([PASSED], seed=1, form="full", seconds=1.0), "F1"),
+    ],
+)
+def test_shares_that_are_no_parts_of_one_run_are_not_joined(other: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        joined([document([PASSED], seed=7, form="full", seconds=1.0), other])
 
 
 def test_the_table_names_every_row_with_its_reason() -> None:
