@@ -58,6 +58,7 @@ class Fault:
         shared: Runs on the stage that stays up between faults, which saves starting one.
         limit_s: The short form is stopped, and has failed, after so many seconds; the full one after so many for each
             injection more.
+        full_limit_s: The full one, where its injections last longer.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Fault:
     coming: str = ""
     shared: bool = False
     limit_s: float = 240.0
+    full_limit_s: float = 0.0
 
     @property
     def number(self) -> int:
@@ -83,6 +85,8 @@ class Fault:
         """Why the fault cannot be injected here; empty when it can."""
         return "; ".join(filter(None, (need.missing() for need in self.needs)))
 
-    def limit(self, runs: int) -> float:
+    def limit(self, runs: int, *, full: bool = False) -> float:
         """After how many seconds `runs` injections have failed."""
+        if full and self.full_limit_s:
+            return self.full_limit_s
         return self.limit_s * max(1.0, runs / max(1, self.short))

@@ -85,7 +85,7 @@ class Suite:
 
     async def _try(self, fault: Fault, trial: Trial) -> None:
         assert fault.run is not None
-        limit = fault.limit(trial.runs)
+        limit = fault.limit(trial.runs, full=trial.full)
         try:
             async with asyncio.timeout(limit) as clock:
                 await fault.run(trial)
@@ -95,6 +95,8 @@ class Suite:
                 trial.problems.append(f"did not end within {limit:.0f} s")
             trial.problems += [_words(one) for one in _leaves(error)]
             trial.say("".join(traceback.format_exception(error)))
+        unread = len(trial.tally.unread)
+        trial.check(not unread, f"{unread} acknowledged jobs were not looked at")
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -59,9 +59,18 @@ class Tally:
     @property
     def lost(self) -> set[str]:
         """Acknowledged jobs without a terminal state, said to have succeeded without an effect, or not heard of."""
-        endless = {key for key in self.acknowledged if self._state(key) not in TERMINAL}
-        idle = {key for key in self.acknowledged if self._state(key) == "succeeded" and not self._has_effect(key)}
+        endless = {key for key in self._read if self._state(key) not in TERMINAL}
+        idle = {key for key in self._read if self._state(key) == "succeeded" and not self._has_effect(key)}
         return endless | idle | self.unheard
+
+    @property
+    def unread(self) -> set[str]:
+        """Acknowledged jobs whose end nobody looked at, because the fault was stopped before that."""
+        return self.acknowledged - self._read
+
+    @property
+    def _read(self) -> set[str]:
+        return self.acknowledged & self.jobs.keys()
 
     @property
     def duplicated(self) -> set[str]:
@@ -72,7 +81,7 @@ class Tally:
     @property
     def unexpected(self) -> set[str]:
         """Effects and rows nobody asked for, ends that nobody made, doubt about what could safely be repeated."""
-        bad = {key for key in self.acknowledged if not self._may_end_so(key)}
+        bad = {key for key in self._read if not self._may_end_so(key)}
         return bad | (set(self.effects) - self.attempted) | ({key for key, _ in self.stored} - self.attempted)
 
     @property

@@ -202,6 +202,7 @@ FAULTS = (
         full=3,
         unit="lines",
         needs=NAMESPACES,
+        full_limit_s=2400,
     ),
     Fault(
         "F23",
@@ -211,5 +212,6 @@ FAULTS = (
         "never closed, no ENHANCE_YOUR_CALM",
         idle_soak,
         unit="soaks",
+        full_limit_s=900,
     ),
 )

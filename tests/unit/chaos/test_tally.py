@@ -31,6 +31,13 @@ def test_a_job_that_never_ends_is_lost(state: str) -> None:
     assert tally(job(state)).counts() == counts(lost=1)
 
 
+def test_a_job_that_nobody_looked_at_is_not_called_lost_but_unread() -> None:
+    made = Tally({"k."}, {"k."})
+    assert made.counts() == counts()
+    assert made.unread == {"k."}
+    assert not tally(job()).unread
+
+
 def test_a_success_without_an_effect_is_lost() -> None:
     assert tally(job(), effects=0).counts() == counts(lost=1)
 
