@@ -226,5 +226,23 @@ def reconcile_missing(job: JobRecord, journal_id: bytes, now_ms: int) -> Returne
     return Returned(None, Ruling.REQUEUED if job.state is JobState.QUEUED else Ruling.ENDED, notes)
 
 
+def reconcile_unnamed(job: JobRecord, grant: Grant) -> Returned:
+    """Rule on a job leased to the Runner that its Hello had no room to name: nothing follows from its absence.
+
+    It stays under its lease. Should it never have arrived it is sent again like any other that is not accepted in time,
+    and a journal that knows it answers with what it knows.
+
+    Args:
+        job: Leased or running.
+        grant: The right under the new session; its lease id does not count.
+
+    Raises:
+        IllegalTransition: The job is not leased or running.
+    """
+    if job.lease_id is not None:
+        machine.regrant(job, _with_lease(grant, job.lease_id))
+    return Returned(None, Ruling.KEPT)
+
+
 def _with_lease(grant: Grant, lease_id: bytes) -> Grant:
     return replace(grant, lease_id=lease_id)

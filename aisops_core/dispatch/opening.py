@@ -130,7 +130,11 @@ class Opening:
 
 @dataclass(slots=True)
 class Opened:
-    """What opening did. `leases` maps the leases this session now holds to (job id, accepted)."""
+    """What opening did.
+
+    `leases` maps the leases this session now holds to (job id, accepted). `stopping` are (job id, lease id) whose
+    cancellation the Runner is told of again, because no verdict does.
+    """
 
     session_epoch: int
     labels: dict[str, str]
@@ -139,6 +143,7 @@ class Opened:
     verdicts: list[JobVerdict] = field(default_factory=list)
     leases: dict[bytes, tuple[str, bool]] = field(default_factory=dict)
     redeliver: list[JobRecord] = field(default_factory=list)
+    stopping: list[tuple[str, bytes]] = field(default_factory=list)
     requeued: list[JobRecord] = field(default_factory=list)
     ended: list[JobRecord] = field(default_factory=list)
 
@@ -296,18 +301,15 @@ def _reconcile(
     jobs = {**store.load(connection, tenant_id, held.keys() - leased.keys()), **leased}
     notes: list[Note] = []
     changed: list[JobRecord] = []
+
+    def grant() -> Grant:
+        right = (opening.runner_id, opened.session_epoch, hello.journal_id, random_bytes(LEASE_BYTES))
+        return Grant(*right, terms.until(now_ms), terms.patience_ms)
+
     for entry in held.values():
-        grant = Grant(
-            opening.runner_id,
-            opened.session_epoch,
-            hello.journal_id,
-            random_bytes(LEASE_BYTES),
-            terms.until(now_ms),
-            terms.patience_ms,
-        )
         job = jobs.get(entry.job_id)
         current = job is None or (job.session_epoch or 0) > lost_epoch
-        returned = lease.reconcile_held(job, entry, grant, restored=opening.restored, now_ms=now_ms, current=current)
+        returned = lease.reconcile_held(job, entry, grant(), restored=opening.restored, now_ms=now_ms, current=current)
         notes += returned.notes
         if returned.verdict is not None:
             opened.verdicts.append(JobVerdict(entry.job_id, returned.verdict))
@@ -321,9 +323,12 @@ def _reconcile(
             # After a restore, a job that the journal no longer names may have been done and acknowledged before; a
             # disk that was set back or copied may never have named it.
             trusted = not opening.restored and (job.session_epoch or 0) > lost_epoch
-            journal_id = hello.journal_id if trusted else b""
-            notes += lease.reconcile_missing(job, journal_id, now_ms).notes
             changed.append(job)
+            if trusted and hello.held_jobs_omitted and job.journal_id == hello.journal_id:
+                lease.reconcile_unnamed(job, grant())
+                _leave(opened, job)
+                continue
+            notes += lease.reconcile_missing(job, hello.journal_id if trusted else b"", now_ms).notes
             (opened.requeued if job.state is JobState.QUEUED else opened.ended).append(job)
     if not changed and not notes:
         return
@@ -340,6 +345,15 @@ def _hold(opened: Opened, job: JobRecord, returned: Returned) -> None:
     opened.leases[job.lease_id] = (job.job_id, not again)
     if again:
         opened.redeliver.append(job)
+
+
+def _leave(opened: Opened, job: JobRecord) -> None:
+    """A job that the Hello may have had no room for stays; a cancellation goes ahead of its delivery again."""
+    if job.lease_id is None:
+        return
+    opened.leases[job.lease_id] = (job.job_id, job.state is JobState.RUNNING)
+    if job.cancel_requested:
+        opened.stopping.append((job.job_id, job.lease_id))
 
 
 def close_sessions(connection: Connection, refs: Sequence[SessionRef]) -> None:

@@ -136,6 +136,7 @@ class Reception:
         self._board.ended(opened.ended)
         if opened.requeued:
             self._board.queued(opened.requeued)
+        outlet.send(*(JobCancel(job_id, lease_id) for job_id, lease_id in opened.stopping))
         send_again(session, opened.redeliver, opened.leases, self._terms)
         if session.unaccepted:
             self._board.timing.set()

@@ -21,6 +21,7 @@ import hashlib
 import heapq
 from collections.abc import Callable, Container, Iterable
 
+from aisops_protocol.limits import HELD_JOBS, LEASES
 from aisops_protocol.messages import CancelMode, CancelPhase, Job, JobCancel, JobPhase, RejectReason
 from aisops_runner.adapters.calls import Outcome
 from aisops_runner.jobs import retry
@@ -46,6 +47,8 @@ REMEMBER_CANCEL_S = 600.0
 REMEMBERED_CANCELS = 10_000
 QUEUE_PER_SLOT = 2
 QUEUE_EXTRA = 32
+MOST_HELD = min(HELD_JOBS, LEASES)
+"""However many slots there are: a Hello can name every open job, and a Heartbeat renew every lease."""
 
 
 class Executions:
@@ -246,7 +249,7 @@ class Executions:
     def leases(self) -> tuple[bytes, ...]:
         """The leases to renew: of every job held, and of every one that begins anew."""
         coming = tuple(one.again[0].lease_id for one in self._live.values() if one.again is not None)
-        return tuple(one.lease_id for one in self._live.values()) + coming
+        return (coming + tuple(one.lease_id for one in self._live.values()))[:LEASES]
 
     def unfinished(self) -> tuple[str, ...]:
         """Ids of the jobs held."""
@@ -280,7 +283,7 @@ class Executions:
             return RejectReason.DRAINING, "the Runner is stopping"
         if self.intake is not Intake.OPEN:
             return RejectReason.STORAGE, "the Runner's outbox is nearly full"
-        if len(self._live) >= self._slots * QUEUE_PER_SLOT + QUEUE_EXTRA:
+        if len(self._live) >= min(self._slots * QUEUE_PER_SLOT + QUEUE_EXTRA, MOST_HELD):
             return RejectReason.BUSY, "every slot is taken and the queue is full"
         if job.capability not in offered:
             return RejectReason.UNKNOWN_CAPABILITY, f"no plugin of this Runner offers {job.capability}"

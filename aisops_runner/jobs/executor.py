@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection, Container, Iterable, Sequence
 
 import structlog
 
-from aisops_protocol.messages import HeldJob, Job, JobCancel
+from aisops_protocol.messages import Job, JobCancel
 from aisops_runner.adapters.calls import JobLog, Outcome
 from aisops_runner.clock import Clock
 from aisops_runner.jobs.calls import Calls, Host
 from aisops_runner.jobs.commands import Accept, Command, Finish, Invoke, Resend, Start, Stop, Stored, Warm
 from aisops_runner.jobs.execution import Executions
-from aisops_runner.jobs.stages import Intake, Stage
+from aisops_runner.jobs.stages import Holding, Intake, Stage
 from aisops_runner.jobs.storing import Storing
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.outbox.queue import Pressure
@@ -107,7 +107,7 @@ class Executor:
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    async def held_jobs(self) -> tuple[HeldJob, ...]:
+    async def held_jobs(self) -> Holding:
         """What a Hello names, read from the journal.
 
         Raises:

@@ -26,7 +26,7 @@ from aisops_protocol.messages import (
     ResultStatus,
 )
 from aisops_runner.jobs import results
-from aisops_runner.jobs.stages import Held
+from aisops_runner.jobs.stages import Held, Holding
 from aisops_runner.outbox import schema, store
 from aisops_runner.outbox.bulk import Bulk
 from aisops_runner.outbox.rows import Draft
@@ -323,14 +323,21 @@ def unfinished(connection: sqlite3.Connection) -> list[Held]:
     return [_held(row) for row in found]
 
 
-def held(connection: sqlite3.Connection, acked_seq: int) -> tuple[HeldJob, ...]:
-    """What a Hello names: open jobs, and finished ones whose result Core has not acknowledged."""
-    found = connection.execute(
-        "SELECT job_id, lease_id, attempt, phase FROM jobs WHERE phase < 3 "
-        "UNION ALL SELECT job_id, lease_id, attempt, phase FROM jobs WHERE phase = 3 AND result_seq > ? LIMIT ?",
-        (acked_seq, HELD_JOBS),
-    )
-    return tuple(HeldJob(job_id, bytes(lease), attempt, JobPhase(phase)) for job_id, lease, attempt, phase in found)
+def held(connection: sqlite3.Connection, acked_seq: int) -> Holding:
+    """What a Hello names: open jobs, and finished ones whose result Core has not acknowledged.
+
+    When the list is full, the results that Core will get first are left out, and counted.
+    """
+    named = "SELECT job_id, lease_id, attempt, phase FROM jobs WHERE"
+    found = connection.execute(f"{named} phase < 3 ORDER BY ordinal LIMIT ?", (HELD_JOBS,)).fetchall()
+    done = f"{named} phase = 3 AND result_seq > ? ORDER BY result_seq DESC LIMIT ?"
+    found += connection.execute(done, (acked_seq, HELD_JOBS - len(found))).fetchall()
+    omitted = 0
+    if len(found) == HELD_JOBS:
+        every = "SELECT (SELECT COUNT(*) FROM jobs WHERE phase < 3) + COUNT(*) FROM jobs WHERE phase = 3 AND "
+        omitted = connection.execute(f"{every} result_seq > ?", (acked_seq,)).fetchone()[0] - HELD_JOBS
+    jobs = (HeldJob(job_id, bytes(lease), attempt, JobPhase(phase)) for job_id, lease, attempt, phase in found)
+    return Holding(tuple(jobs), omitted)
 
 
 def _held(row: Sequence[object]) -> Held:

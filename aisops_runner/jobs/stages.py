@@ -8,7 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from aisops_protocol.messages import Job, JobPhase
+from aisops_protocol.messages import HeldJob, Job, JobPhase
 from aisops_runner.jobs.retry import StopReason
 
 
@@ -81,6 +81,14 @@ class Held:
     job: Job
     phase: JobPhase
     calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a Hello names of the journal. `omitted` counts the jobs for which its list had no room."""
+
+    jobs: tuple[HeldJob, ...] = ()
+    omitted: int = 0
 
 
 @dataclass(slots=True)

@@ -11,14 +11,13 @@ from functools import partial
 
 import structlog
 
-from aisops_protocol.messages import HeldJob
 from aisops_runner.adapters.calls import JobLog
 from aisops_runner.backoff import full_jitter_s
 from aisops_runner.clock import Clock
 from aisops_runner.errors import StorageFailed
 from aisops_runner.jobs import journal, recorder, retention
 from aisops_runner.jobs.commands import Stored
-from aisops_runner.jobs.stages import Held
+from aisops_runner.jobs.stages import Held, Holding
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.outbox.rows import Draft
 
@@ -142,7 +141,7 @@ class Storing:
             _log.info("jobs of the last run are taken up", jobs=len(held))
         return held
 
-    async def held_jobs(self) -> tuple[HeldJob, ...]:
+    async def held_jobs(self) -> Holding:
         """What a Hello names, read from the journal.
 
         Raises:

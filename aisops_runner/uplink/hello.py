@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aisops_protocol.limits import FRAME_BYTES, PROTOCOL_MAX, PROTOCOL_MIN
-from aisops_protocol.messages import Capability, HeldJob, Hello
+from aisops_protocol.messages import Capability, Hello
+from aisops_runner.jobs.stages import Holding
 from aisops_runner.outbox.greeting import Inventory
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -49,7 +50,7 @@ def read_boot_id() -> str:
 def build_hello(
     profile: Profile,
     lane: Inventory,
-    held: tuple[HeldJob, ...],
+    holding: Holding,
     capabilities: Sequence[Capability],
     unix_ms: int,
 ) -> Hello:
@@ -58,7 +59,7 @@ def build_hello(
     Args:
         profile: What is fixed.
         lane: What the outbox holds.
-        held: What the journal holds.
+        holding: What the journal holds.
         capabilities: On offer now.
         unix_ms: Wall clock in milliseconds.
     """
@@ -82,6 +83,7 @@ def build_hello(
         capabilities=tuple(capabilities),
         max_message_bytes=FRAME_BYTES,
         job_slots=profile.job_slots,
-        held_jobs=held,
+        held_jobs=holding.jobs,
         queue_stats=lane.stats,
+        held_jobs_omitted=holding.omitted,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aisops_protocol.messages import HeldJob, Job, JobCancel, Welcome
+from aisops_protocol.messages import Job, JobCancel, Welcome
+from aisops_runner.jobs.stages import Holding
 
 
 class Jobs(Protocol):
@@ -64,6 +65,6 @@ class HeldJobs(Jobs, Protocol):
         """Wait until what has been received is stored."""
         ...
 
-    async def held_jobs(self) -> tuple[HeldJob, ...]:
+    async def held_jobs(self) -> Holding:
         """What the journal holds."""
         ...

@@ -176,8 +176,8 @@ class Uplink:
     async def _converse(self, stream: Stream) -> float:
         try:
             lane = await self._outbox.inventory()
-            held = await self._jobs.held_jobs()
-            hello = build_hello(self._profile, lane, held, self._capabilities(), self._clock.unix_ms())
+            holding = await self._jobs.held_jobs()
+            hello = build_hello(self._profile, lane, holding, self._capabilities(), self._clock.unix_ms())
             identity = Identity(self._profile.tenant_id, self._profile.runner_id)
             session = RunnerSession(identity, hello, self._clock.monotonic(), 2 * self._draw() - 1)
             self._wake.clear()

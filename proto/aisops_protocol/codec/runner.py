@@ -81,6 +81,7 @@ RUNNER_ARMS: Final[dict[str, Shape[Any]]] = {
         many("held_jobs", HELD_JOB, limits.HELD_JOBS),
         one("queue_stats", QUEUE_STATS),
         token("plugin_inventory_hash", limits.HASH_BYTES, optional=True),
+        count("held_jobs_omitted", limits.SEQ),
         whole=_numbers_fit,
     ),
     "proof": Shape(m.Proof, octets("signature", limits.SIGNATURE_BYTES, least=1)),

@@ -38,6 +38,7 @@ class Hello:
     held_jobs: tuple[HeldJob, ...] = ()
     queue_stats: QueueStats = field(default_factory=QueueStats)
     plugin_inventory_hash: bytes = b""
+    held_jobs_omitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

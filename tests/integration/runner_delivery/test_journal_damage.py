@@ -57,7 +57,7 @@ async def test_a_changed_row_is_set_aside_and_core_told_by_another_journal(
         journal_id = await leave_a_job(core, tmp_path)
         change(tmp_path, f"UPDATE jobs SET {column} = ?", value)
         async with runner(tmp_path, core.port, provider=second) as ends:
-            assert await ends.executor.held_jobs() == ()
+            assert (await ends.executor.held_jobs()).jobs == ()
             assert (await ends.outbox.inventory()).journal_id != journal_id
             kept = await ends.outbox.report(0)
             assert kept["quarantined_rows_kept"] == 1
@@ -133,7 +133,7 @@ async def test_a_salvaged_file_does_not_call_its_damage_sound(tmp_path: Path) ->
         (tmp_path / FILE_NAME).write_bytes(raw)
         async with runner(tmp_path, core.port, provider=second) as ends:
             assert ends.outbox.salvaged
-            assert await ends.executor.held_jobs() == ()
+            assert (await ends.executor.held_jobs()).jobs == ()
     assert not second.effects
 
 

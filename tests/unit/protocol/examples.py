@@ -7,7 +7,9 @@ those would change, the contract has changed, and that is what the golden test i
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from aisops_protocol import messages as m
 
@@ -28,34 +30,37 @@ ACK = m.Ack(EPOCH, 41, 128, 524_288)
 OFFER = m.CredentialOffer("offer-1", "runner_token", b"new", 3)
 VERDICT = m.JobVerdict("job-1", m.Verdict.KEEP)
 
+HELLO = m.Hello(
+    protocol_min=1,
+    protocol_max=2,
+    instance_id=INSTANCE,
+    boot_id="boot",
+    agent_version="0.1.0",
+    os="linux",
+    arch="x86_64",
+    clock_unix_ms=CLOCK,
+    queue_epoch=EPOCH,
+    epoch_start_seq=40,
+    next_seq=50,
+    oldest_unacked_seq=42,
+    journal_id=JOURNAL,
+    previous_epochs=(m.EpochStart(OLDEST, 1), m.EpochStart(OLDER, 20)),
+    last_core_epoch=CORE,
+    credential_generation=2,
+    cert_fingerprint=HASH,
+    labels=(("site", "seoul"), ("zone", "")),
+    capabilities=(CAPABILITY,),
+    feature_bits=5,
+    max_message_bytes=1_048_576,
+    job_slots=8,
+    held_jobs=(HELD,),
+    queue_stats=STATS,
+    plugin_inventory_hash=HASH,
+    held_jobs_omitted=3,
+)
+
 RUNNER: dict[str, m.RunnerBody] = {
-    "hello": m.Hello(
-        protocol_min=1,
-        protocol_max=2,
-        instance_id=INSTANCE,
-        boot_id="boot",
-        agent_version="0.1.0",
-        os="linux",
-        arch="x86_64",
-        clock_unix_ms=CLOCK,
-        queue_epoch=EPOCH,
-        epoch_start_seq=40,
-        next_seq=50,
-        oldest_unacked_seq=42,
-        journal_id=JOURNAL,
-        previous_epochs=(m.EpochStart(OLDEST, 1), m.EpochStart(OLDER, 20)),
-        last_core_epoch=CORE,
-        credential_generation=2,
-        cert_fingerprint=HASH,
-        labels=(("site", "seoul"), ("zone", "")),
-        capabilities=(CAPABILITY,),
-        feature_bits=5,
-        max_message_bytes=1_048_576,
-        job_slots=8,
-        held_jobs=(HELD,),
-        queue_stats=STATS,
-        plugin_inventory_hash=HASH,
-    ),
+    "hello": HELLO,
     "proof": m.Proof(b"signature"),
     "job_accept": m.JobAccept("job-1", LEASE, 1),
     "job_reject": m.JobReject("job-1", LEASE, 1, m.RejectReason.POLICY, "host not allowed"),
@@ -129,14 +134,29 @@ def core_frame(body: m.CoreBody) -> m.CoreFrame:
     return m.CoreFrame("t_default", "runner-1", (m.CoreEnvelope(body, 3, True),), SESSION)
 
 
+RELEASED: dict[str, m.RunnerBody | m.CoreBody] = {
+    "runner.hello": replace(HELLO, held_jobs_omitted=0),
+}
+"""Messages that have grown, as they were released: their golden octets stay, and the whole example is under `NAME+`."""
+
+
+def written_down() -> dict[str, m.RunnerBody | m.CoreBody]:
+    """Every message that has golden octets, by the name they stand under."""
+    found: dict[str, m.RunnerBody | m.CoreBody] = {f"runner.{arm}": body for arm, body in RUNNER.items()}
+    found |= {f"core.{arm}": body for arm, body in CORE_BODIES.items()}
+    return found | {f"{name}+": found[name] for name in RELEASED} | RELEASED
+
+
 def _add_golden() -> None:
     from aisops_protocol import codec
 
     golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
-    for arm, body in RUNNER.items():
-        golden.setdefault(f"runner.{arm}", codec.encode_runner_frame(runner_frame(body)).hex())
-    for arm, sent in CORE_BODIES.items():
-        golden.setdefault(f"core.{arm}", codec.encode_core_frame(core_frame(sent)).hex())
+    for name, body in written_down().items():
+        if name.startswith("runner."):
+            octets = codec.encode_runner_frame(runner_frame(cast("m.RunnerBody", body)))
+        else:
+            octets = codec.encode_core_frame(core_frame(cast("m.CoreBody", body)))
+        golden.setdefault(name, octets.hex())
     GOLDEN.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
 
 

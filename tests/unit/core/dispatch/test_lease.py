@@ -17,6 +17,7 @@ from aisops_core.dispatch.lease import (
     lapsed,
     reconcile_held,
     reconcile_missing,
+    reconcile_unnamed,
 )
 from aisops_protocol.messages import EffectClass, HeldJob, JobPhase, JobResult, ResultStatus, Verdict
 from tests.unit.core.dispatch.test_job import a_job
@@ -163,11 +164,24 @@ def test_a_job_missing_from_the_journal(journal: bytes, effect: EffectClass, sta
     assert returned.ruling is (Ruling.REQUEUED if state == "queued" else Ruling.ENDED)
 
 
+@pytest.mark.parametrize("effect", [EffectClass.IDEMPOTENT, EffectClass.AT_MOST_ONCE])
+@pytest.mark.parametrize("state", ["leased", "running"])
+def test_nothing_follows_from_the_absence_of_a_job_that_the_hello_had_no_room_for(
+    state: str, effect: EffectClass
+) -> None:
+    job = a_job(state, effect_class=effect)
+    returned = reconcile_unnamed(job, NEW)
+    assert (returned.verdict, returned.ruling) == (None, Ruling.KEPT)
+    assert (job.state, job.attempt, job.lease_id) == (state, 1, LEASE)
+    assert (job.session_epoch, job.journal_id, job.lease_until_unix_ms) == (4, b"k" * 16, 99_000)
+
+
 STEPS = {
     "accept": lambda job, now_ms: machine.accept(job, now_ms),
     "expire": lambda job, now_ms: expire(job, now_ms),
     "lost": lambda job, now_ms: reconcile_missing(job, b"x" * 16, now_ms),
     "missing": lambda job, now_ms: reconcile_missing(job, b"j" * 16, now_ms),
+    "unnamed": lambda job, _now_ms: reconcile_unnamed(job, NEW),
     "held": lambda job, now_ms: reconcile_held(job, held(), NEW, restored=False, now_ms=now_ms),
     "result": lambda job, now_ms: machine.finish(job, JobResult("job_1", LEASE, 1, ResultStatus.SUCCEEDED), now_ms),
 }

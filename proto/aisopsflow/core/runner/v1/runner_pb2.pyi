@@ -938,6 +938,7 @@ class Hello(_message.Message):
     HELD_JOBS_FIELD_NUMBER: _builtins.int
     QUEUE_STATS_FIELD_NUMBER: _builtins.int
     PLUGIN_INVENTORY_HASH_FIELD_NUMBER: _builtins.int
+    HELD_JOBS_OMITTED_FIELD_NUMBER: _builtins.int
     protocol_min: _builtins.int
     """Oldest protocol version it speaks; from 1."""
     protocol_max: _builtins.int
@@ -978,6 +979,10 @@ class Hello(_message.Message):
     """Jobs it runs at once; at most 8,192."""
     plugin_inventory_hash: _builtins.bytes
     """SHA-256 over the installed plugins, so that Core can ask for the list when it changed. Optional."""
+    held_jobs_omitted: _builtins.int
+    """Jobs like those in held_jobs for which the list had no room. Above 0 Core may not conclude from a job's absence in
+    the list that it never arrived.
+    """
     @_builtins.property
     def previous_epochs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochStart]:
         """Earlier epochs of the same outbox, oldest first; at most 16. Rows below epoch_start_seq belong to them."""
@@ -992,7 +997,7 @@ class Hello(_message.Message):
 
     @_builtins.property
     def held_jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldJob]:
-        """Jobs in its journal that are not acknowledged as finished; at most 8,192."""
+        """Jobs in its journal that are not acknowledged as finished; at most 8,192. Those that have not ended come first."""
 
     @_builtins.property
     def queue_stats(self) -> Global___QueueStats:
@@ -1026,10 +1031,11 @@ class Hello(_message.Message):
         held_jobs: _abc.Iterable[Global___HeldJob] | None = ...,
         queue_stats: Global___QueueStats | None = ...,
         plugin_inventory_hash: _builtins.bytes = ...,
+        held_jobs_omitted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["queue_stats", b"queue_stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "arch", b"arch", "boot_id", b"boot_id", "capabilities", b"capabilities", "cert_fingerprint", b"cert_fingerprint", "clock_unix_ms", b"clock_unix_ms", "credential_generation", b"credential_generation", "epoch_start_seq", b"epoch_start_seq", "feature_bits", b"feature_bits", "held_jobs", b"held_jobs", "instance_id", b"instance_id", "job_slots", b"job_slots", "journal_id", b"journal_id", "labels", b"labels", "last_core_epoch", b"last_core_epoch", "max_message_bytes", b"max_message_bytes", "next_seq", b"next_seq", "oldest_unacked_seq", b"oldest_unacked_seq", "os", b"os", "plugin_inventory_hash", b"plugin_inventory_hash", "previous_epochs", b"previous_epochs", "protocol_max", b"protocol_max", "protocol_min", b"protocol_min", "queue_epoch", b"queue_epoch", "queue_stats", b"queue_stats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "arch", b"arch", "boot_id", b"boot_id", "capabilities", b"capabilities", "cert_fingerprint", b"cert_fingerprint", "clock_unix_ms", b"clock_unix_ms", "credential_generation", b"credential_generation", "epoch_start_seq", b"epoch_start_seq", "feature_bits", b"feature_bits", "held_jobs", b"held_jobs", "held_jobs_omitted", b"held_jobs_omitted", "instance_id", b"instance_id", "job_slots", b"job_slots", "journal_id", b"journal_id", "labels", b"labels", "last_core_epoch", b"last_core_epoch", "max_message_bytes", b"max_message_bytes", "next_seq", b"next_seq", "oldest_unacked_seq", b"oldest_unacked_seq", "os", b"os", "plugin_inventory_hash", b"plugin_inventory_hash", "previous_epochs", b"previous_epochs", "protocol_max", b"protocol_max", "protocol_min", b"protocol_min", "queue_epoch", b"queue_epoch", "queue_stats", b"queue_stats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
