@@ -14,6 +14,7 @@ import structlog
 
 from aisops_protocol.messages import Job, JobCancel
 from aisops_runner.adapters.calls import JobLog, Outcome
+from aisops_runner.bell import Bell
 from aisops_runner.clock import Clock
 from aisops_runner.jobs.calls import Calls, Host
 from aisops_runner.jobs.commands import Accept, Command, Finish, Invoke, Resend, Start, Stop, Stored, Warm
@@ -68,7 +69,7 @@ class Executor:
         self._calls = Calls(
             host, tenant_id=tenant_id, runner_id=runner_id, on_ended=self._ended, on_warmed=self._warmed
         )
-        self._wake = asyncio.Event()
+        self._wake = Bell()
         self._quiet = asyncio.Condition()
 
     # --- from Core ----------------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ class Executor:
     def log(self, line: JobLog) -> None:
         """A log line, to be stored with the next commit; lines beyond a bound are counted, not kept."""
         if self._storing.log(line):
-            self._wake.set()
+            self._wake.ring()
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
@@ -198,12 +199,8 @@ class Executor:
     async def _rest(self, until: float) -> None:
         deadline = self._machine.next_deadline()
         limit = until if deadline is None else min(deadline, until)
-        self._wake.clear()
-        try:
-            async with asyncio.timeout(max(limit - self._clock.monotonic(), 0)):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+        self._wake.silence()
+        await self._wake.wait(limit - self._clock.monotonic())
 
     async def _store(self) -> None:
         commands, done_before = await self._storing.commit()
@@ -227,6 +224,7 @@ class Executor:
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def _apply(self, commands: Iterable[Command]) -> None:
+        """Carry commands out: what is to be stored wakes the loop, and so does, in its time, what waits for time."""
         invoked: list[Invoke] = []
         for command in commands:
             if isinstance(command, Invoke):
@@ -239,7 +237,10 @@ class Executor:
                 self._storing.add(command)
         if invoked:
             self._calls.invoke(invoked)
-        self._wake.set()
+        if self._storing.waiting:
+            self._wake.ring()
+        elif (deadline := self._machine.next_deadline()) is not None:
+            self._wake.ring_within(deadline - self._clock.monotonic())
 
     def _warmed(self, job_id: str) -> None:
         self._apply(self._machine.warmed(job_id))

@@ -47,6 +47,7 @@ class _Committed:
     rows: list[Row]
     stats: QueueStats
     rewritten: bool
+    urgent: bool
 
 
 class Outbox:
@@ -81,7 +82,7 @@ class Outbox:
         self._tail = Tail()
         self._sent_seq = 0
         self._told = False
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[tuple[Callable[[], None], Callable[[], None]]] = []
         self._upkeep = Upkeep(self, self._delete_to, path=directory / FILE_NAME, opening=opening, ballast=ballast)
         self.vanished = self._upkeep.vanished
 
@@ -127,9 +128,14 @@ class Outbox:
         await self.database.close()
         self._lock.release()
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called (on the event loop) whenever rows were committed or acknowledged."""
-        self._listeners.append(listener)
+    def listen(self, moved: Callable[[], None], patient: Callable[[], None]) -> None:
+        """Have `moved` called (on the event loop) whenever rows were committed or acknowledged.
+
+        Args:
+            moved: What to call.
+            patient: Called instead when nobody waits for the rows that were committed.
+        """
+        self._listeners.append((moved, patient))
 
     def on_loss(self, unit: OnLoss) -> None:
         """Have `unit` run, in the same commit, when rows turn out to be damaged or gone: it gets their numbers."""
@@ -153,7 +159,7 @@ class Outbox:
             transaction.finish()
             dropped = store.give_way(connection, self.bounds) if transaction.rows else 0
             rewritten = transaction.rewritten or dropped > 0
-            return _Committed(value, transaction.rows, store.stats(connection), rewritten)
+            return _Committed(value, transaction.rows, store.stats(connection), rewritten, transaction.urgent)
 
         future = self.database.write(run)
         future.add_done_callback(self._committed)
@@ -192,8 +198,8 @@ class Outbox:
         if not done.rewritten:
             self._tail.extend(done.rows)
         self.last_seq = max(self.last_seq, done.rows[-1].seq)
-        for listener in self._listeners:
-            listener()
+        for moved, patient in self._listeners:
+            (moved if done.urgent else patient)()
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
@@ -233,8 +239,8 @@ class Outbox:
         self.acked_seq = seq
         self._tail.forget(seq)
         self._upkeep.acknowledged()
-        for listener in self._listeners:
-            listener()
+        for moved, _ in self._listeners:
+            moved()
 
     async def inventory(self) -> Inventory:
         """What the next Hello says about the lane; from now on Core may know this opening, and that is on the disk."""

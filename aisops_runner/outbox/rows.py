@@ -6,7 +6,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from aisops_protocol.messages import Heartbeat, LogEvent, MessageClass, RunnerBody, Skip
+from aisops_protocol.messages import Heartbeat, JobAccept, LogEvent, MessageClass, RunnerBody, Skip
 
 _HEAD = struct.Struct(">QQqq")
 _OVERHEAD_BYTES = 64  # what SQLite and the envelope add to a payload, roughly
@@ -21,6 +21,7 @@ class Draft(NamedTuple):
         level: Severity of a droppable message; lower goes first.
         slot: Coalescing key: a newer draft replaces the unsent older row of the same slot. Empty: never.
         skip: The message itself when it is a Skip.
+        patient: Nobody waits for it: it may wait a moment for company on the wire.
     """
 
     payload: bytes
@@ -28,6 +29,7 @@ class Draft(NamedTuple):
     level: int = 0
     slot: str = ""
     skip: Skip | None = None
+    patient: bool = False
 
 
 class Row(NamedTuple):
@@ -52,6 +54,14 @@ def classify(body: RunnerBody) -> tuple[MessageClass, int, str]:
     if isinstance(body, Heartbeat):
         return MessageClass.COALESCED, 0, "heartbeat"
     return MessageClass.NEVER_DROPPED, 0, ""
+
+
+def is_patient(body: RunnerBody) -> bool:
+    """Whether nobody waits for a message: then it goes with the next one, or a moment later.
+
+    What a job that ends at once has to say then is one frame for the stream and one commit for Core.
+    """
+    return isinstance(body, (JobAccept, LogEvent))
 
 
 def checksum(low: int, seq: int, message_class: int, is_skip: int, payload: bytes) -> int:

@@ -15,7 +15,7 @@ from aisops_protocol.messages import GapReport, MessageClass, QueueStats, Runner
 from aisops_runner.outbox import queue
 from aisops_runner.outbox.bulk import Bulk
 from aisops_runner.outbox.queue import Bounds, Hole
-from aisops_runner.outbox.rows import Draft, Row, checksum, classify, cost_bytes, message_id
+from aisops_runner.outbox.rows import Draft, Row, checksum, classify, cost_bytes, is_patient, message_id
 
 PAGE_ROWS = 256
 _INSERT = Bulk("INSERT INTO out (seq, low, class, is_skip, level, slot, crc, message_id, payload)", 9)
@@ -38,7 +38,8 @@ def draft(body: RunnerBody) -> Draft:
         ProtocolError: The message breaks a limit of the contract.
     """
     message_class, level, slot = classify(body)
-    return Draft(encode_runner_body(body), message_class, level, slot, body if isinstance(body, Skip) else None)
+    skip = body if isinstance(body, Skip) else None
+    return Draft(encode_runner_body(body), message_class, level, slot, skip, is_patient(body))
 
 
 def next_seq(connection: sqlite3.Connection) -> int:

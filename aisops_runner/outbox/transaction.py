@@ -21,12 +21,14 @@ class Transaction:
         connection: Inside the open transaction.
         rows: What joined the lane.
         rewritten: Rows that stood in the lane before were changed.
+        urgent: Somebody waits for one of the rows.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.rows: list[Row] = []
         self.rewritten = False
+        self.urgent = False
         self._new: list[tuple[Row, Draft]] = []
         self._next = 0
 
@@ -43,6 +45,7 @@ class Transaction:
     def finish(self) -> None:
         """Insert what was appended."""
         store.insert(self.connection, self._new)
+        self.urgent = bool(self.rows) or not all(one.patient for _, one in self._new)
         self.rows += [row for row, _ in self._new]
 
 

@@ -16,6 +16,7 @@ from aisops_protocol.codec import encode_runner_frame
 from aisops_protocol.errors import ProtocolError
 from aisops_protocol.messages import Heartbeat, Hello
 from aisops_protocol.session import RunnerSession, State
+from aisops_runner.bell import Bell
 from aisops_runner.clock import Clock
 from aisops_runner.errors import UplinkLost
 from aisops_runner.outbox.outbox import Outbox
@@ -40,7 +41,7 @@ class Link:
         jobs: Takes what Core sends.
         clock: Time.
         observer: Told how it goes.
-        wake: Set by whoever has something to send; the sender waits for it.
+        wake: Rung by whoever has something to send; the sender waits for it.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Link:
         jobs: Jobs,
         clock: Clock,
         observer: LinkObserver,
-        wake: asyncio.Event,
+        wake: Bell,
     ) -> None:
         self._stream = stream
         self._session = session
@@ -88,7 +89,7 @@ class Link:
     def say_goodbye(self, reason: str, unfinished: Sequence[str]) -> None:
         """End the session in order; `run` returns soon."""
         self._goodbye = (reason, unfinished)
-        self._wake.set()
+        self._wake.ring()
 
     async def _send(self) -> float:
         while True:
@@ -159,7 +160,6 @@ class Link:
         try:
             async with asyncio.timeout(GOODBYE_S):
                 while self._reader.loss is None:
-                    self._wake.clear()
                     await self._wake.wait()
         except TimeoutError:
             _log.debug("Core did not end the stream after the goodbye")
@@ -178,11 +178,4 @@ class Link:
         deadline = self._session.next_deadline()
         if (drain := self._reader.drain) is not None:
             deadline = drain.until if deadline is None else min(deadline, drain.until)
-        left = None if deadline is None else max(deadline - self._clock.monotonic(), 0.0)
-        try:
-            async with asyncio.timeout(left):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        finally:
-            self._wake.clear()
+        await self._wake.wait(None if deadline is None else deadline - self._clock.monotonic())

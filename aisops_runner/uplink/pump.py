@@ -12,6 +12,7 @@ from aisops_protocol.errors import ProtocolError
 from aisops_protocol.limits import HEARTBEAT_S
 from aisops_protocol.messages import Capability, Heartbeat, Welcome
 from aisops_protocol.session import Identity, RunnerSession
+from aisops_runner.bell import Bell
 from aisops_runner.clock import Clock
 from aisops_runner.errors import RefusedForGood, StorageFailed, UplinkLost
 from aisops_runner.outbox.outbox import Outbox
@@ -21,6 +22,8 @@ from aisops_runner.uplink.link import Link
 from aisops_runner.uplink.ports import HeldJobs
 from aisops_runner.uplink.schedule import Schedule
 from aisops_runner.uplink.status import UplinkState, UplinkStatus
+
+PATIENCE_S = 0.02  # so long a message that nobody waits for may wait for another to go with
 
 _log = structlog.get_logger("aisops_runner.uplink")
 
@@ -64,14 +67,14 @@ class Uplink:
         self._once = once
         self._beat_s = beat_s
         self._draw = draw
-        self._wake = asyncio.Event()
+        self._wake = Bell()
         self._progress = asyncio.Event()
         self._stop = asyncio.Event()
         self._link: Link | None = None
         self._welcomed_at: float | None = None
         self._schedule = Schedule(draw)
         self.status = UplinkStatus(endpoint, since_unix_ms=clock.unix_ms())
-        outbox.listen(self._outbox_moved)
+        outbox.listen(self._outbox_moved, lambda: self._wake.ring_within(PATIENCE_S))
 
     async def run(self) -> None:
         """Stay connected until `goodbye`.
@@ -180,7 +183,7 @@ class Uplink:
             hello = build_hello(self._profile, lane, holding, self._capabilities(), self._clock.unix_ms())
             identity = Identity(self._profile.tenant_id, self._profile.runner_id)
             session = RunnerSession(identity, hello, self._clock.monotonic(), 2 * self._draw() - 1)
-            self._wake.clear()
+            self._wake.silence()
             self._link = Link(
                 stream,
                 session,
@@ -242,5 +245,5 @@ class Uplink:
         self._progress.set()
 
     def _outbox_moved(self) -> None:
-        self._wake.set()
+        self._wake.ring()
         self._progress.set()

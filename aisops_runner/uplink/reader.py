@@ -6,7 +6,6 @@ they belong; a Welcome, a wish to drain, an answer owed and the end of the strea
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from aisops_protocol.codec import decode_core_frame
@@ -25,6 +24,7 @@ from aisops_protocol.session import (
     RunnerSession,
     Welcomed,
 )
+from aisops_runner.bell import Bell
 from aisops_runner.clock import Clock
 from aisops_runner.errors import UplinkLost
 from aisops_runner.outbox.outbox import Outbox
@@ -57,7 +57,7 @@ class Reader:
         jobs: Takes what Core sends.
         clock: Time.
         observer: Told how it goes.
-        wake: Set whenever something was read, and at the end.
+        wake: Rung when something was read that the sender may have to act on, and at the end.
 
     Attributes:
         loss: Why the stream is of no more use; None while it is.
@@ -74,7 +74,7 @@ class Reader:
         jobs: Jobs,
         clock: Clock,
         observer: LinkObserver,
-        wake: asyncio.Event,
+        wake: Bell,
     ) -> None:
         self.loss: UplinkLost | None = None
         self.drain: DrainWish | None = None
@@ -93,10 +93,7 @@ class Reader:
         """Read until the stream ends or breaks; `loss` says how."""
         try:
             while (raw := await self._stream.read()) is not None:
-                now = self._clock.monotonic()
-                for event in self._session.receive(decode_core_frame(raw), now):
-                    self._handle(event)
-                self._wake.set()
+                self._take(raw)
             self._lose(UplinkLost("Core ended the stream", reason="ended"))
         except UplinkLost as lost:
             self._lose(lost)
@@ -115,7 +112,16 @@ class Reader:
 
     def _lose(self, lost: UplinkLost) -> None:
         self.loss = self.loss or lost
-        self._wake.set()
+        self._wake.ring()
+
+    def _take(self, raw: bytes) -> None:
+        """Handle one frame. Jobs are nothing to the sender until something of theirs is in the outbox."""
+        only_jobs = True
+        for event in self._session.receive(decode_core_frame(raw), self._clock.monotonic()):
+            self._handle(event)
+            only_jobs = only_jobs and type(event) is JobReceived
+        if not only_jobs:
+            self._wake.ring()
 
     def _handle(self, event: RunnerEvent) -> None:
         match event:

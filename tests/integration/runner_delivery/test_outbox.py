@@ -59,6 +59,19 @@ async def test_a_connected_runner_is_served_from_memory_and_a_returning_one_from
     await outbox.close()
 
 
+async def test_what_nobody_waits_for_is_told_apart(tmp_path: Path):
+    told: list[str] = []
+    outbox = await Outbox.open(tmp_path)
+    outbox.listen(lambda: told.append("moved"), lambda: told.append("patient"))
+
+    await outbox.put(JobAccept("j-1", b"l" * 16, 1), log(1))
+    await outbox.put(JobAccept("j-2", b"l" * 16, 1), event(1))
+    outbox.ack(2)
+    assert told == ["patient", "moved", "moved"]
+    assert len(await drain(outbox, after=2)) == 2
+    await outbox.close()
+
+
 async def test_the_window_is_kept(tmp_path: Path):
     outbox = await Outbox.open(tmp_path)
     await outbox.put(*[event(n, size=1000) for n in range(50)])
