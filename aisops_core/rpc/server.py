@@ -32,8 +32,10 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.absolute_max_metadata_size", 8 * 1024),
     # Without this a Runner that does not read makes Core hold 4 MB for it instead of 50 kB.
     ("grpc.http2.bdp_probe", 0),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", round(limits.KEEPALIVE_S * 1000)),
+    ("grpc.keepalive_timeout_ms", round(limits.KEEPALIVE_ANSWER_S * 1000)),
+    # The one above alone is not kept: a ping then has a minute to be answered.
+    ("grpc.http2.ping_timeout_ms", round(limits.KEEPALIVE_ANSWER_S * 1000)),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     # The name with `min_recv_ping` in it is silently ignored.

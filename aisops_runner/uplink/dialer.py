@@ -19,7 +19,7 @@ import grpc.aio
 from aisops_plugin_sdk.outbound import is_loopback
 from aisops_protocol.codec import METHOD_PATH
 from aisops_protocol.errors import REASON_METADATA_KEY, RETRY_AFTER_METADATA_KEY
-from aisops_protocol.limits import FRAME_BYTES
+from aisops_protocol.limits import FRAME_BYTES, KEEPALIVE_ANSWER_S, KEEPALIVE_S
 from aisops_runner.errors import ConfigInvalid, UplinkLost
 from aisops_runner.identity.credentials import RunnerToken
 from aisops_runner.uplink import reasons
@@ -28,8 +28,9 @@ from aisops_runner.uplink.proxy import proxy_for
 CONNECT_TIMEOUT_S: Final = 20.0
 
 _OPTIONS: Final = (
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", round(KEEPALIVE_S * 1000)),
+    ("grpc.keepalive_timeout_ms", round(KEEPALIVE_ANSWER_S * 1000)),
+    ("grpc.http2.ping_timeout_ms", round(KEEPALIVE_ANSWER_S * 1000)),  # or a keepalive ping may take a minute
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.bdp_probe", 0),  # or megabytes gather in front of a peer that does not read

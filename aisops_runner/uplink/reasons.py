@@ -42,6 +42,10 @@ _OTHER_IDENTITY: Final = (
     "`aisops runner token`"
 )
 
+_DEAD: Final = (
+    "the line went dead without being closed; a firewall or a NAT on the way may have forgotten the connection"
+)
+
 # Text gRPC puts into the details of UNAVAILABLE → our reason, and what to do. The first match counts.
 _TRANSPORT: Final = (
     (
@@ -73,6 +77,8 @@ _TRANSPORT: Final = (
     ("No route to host", "unreachable", "no way leads there; check the network and the firewall's outbound rules"),
     ("Network is unreachable", "unreachable", "no way leads there; check the network"),
     ("FD Shutdown", "closed", "the connection was closed during the handshake"),
+    ("ping timeout", "silent", _DEAD),
+    ("keepalive watchdog", "silent", _DEAD),
     ("timed out", "timeout", "no answer; a firewall may drop the packets: allow outbound traffic to Core"),
     ("Timeout", "timeout", "no answer; a firewall may drop the packets: allow outbound traffic to Core"),
     (

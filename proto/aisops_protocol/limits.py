@@ -93,5 +93,10 @@ SILENCE_S: Final = 45.0
 HEARTBEAT_S: Final = 15.0
 HEARTBEAT_JITTER: Final = 0.2
 """Each Runner's interval is off by at most this fraction, so that thousands do not beat together."""
+KEEPALIVE_S: Final = 18.0
+"""A connection on which nothing was read for so long is asked by an HTTP/2 ping whether it still is one. Longer than a
+heartbeat's usual interval, so that a healthy one is hardly ever asked."""
+KEEPALIVE_ANSWER_S: Final = 10.0
+"""So long the answer may take. Both together: a half-open connection is found within 28 s, at each end."""
 REWIND_S: Final = 10.0
 """A Runner asked to rewind must be back at the wanted number within this time."""

@@ -25,6 +25,8 @@ URL = "https://core.example.com:443"
         ("HTTP proxy returned response code 403", "proxy_refused", "rules"),
         ("Socket closed", "closed", "certificate"),
         ("Connection timed out", "timeout", "outbound"),
+        ("Stream removed (ping timeout)", "silent", "went dead"),
+        ("keepalive watchdog timeout", "silent", "went dead"),
     ],
 )
 def test_what_grpc_says_becomes_advice(details: str, reason: str, advice: str):
