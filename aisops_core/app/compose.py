@@ -197,7 +197,13 @@ async def build(
         core = _announce(config, api.port, rpc.port, token, token_path)
         log.info("core started", http=core.http_url, grpc=core.grpc_address, version=version)
         yield core
-        log.info("core stopping")
+        _say_stopping(store)
+
+
+def _say_stopping(store: Store) -> None:
+    log.info("core stopping")
+    if store.failing:
+        log.error("stopping although the database takes nothing; what was refused since then is not stored")
 
 
 def _metrics(version: str, figures: JobFigures, clearer: Clearer, servicer: Servicer) -> Metrics:

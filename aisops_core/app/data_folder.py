@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from aisops_core.errors import ConfigError
+from aisops_core.errors import ConfigError, CoreError, StorageUnavailable
 
 PEPPER_BYTES = 32
 LOCK_NAME = "core.lock"
@@ -18,12 +20,28 @@ PEPPER_NAME = "pepper"
 ENDPOINTS_NAME = "endpoints.json"
 
 
-def _refused(action: str, path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"Cannot {action} {path}: {error.strerror or error}.")
+_PASSING: Final = frozenset(
+    {
+        errno.EAGAIN, errno.EDQUOT, errno.EFBIG, errno.EINTR, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOLCK,
+        errno.ENOMEM, errno.ENOSPC, errno.ESTALE, errno.ETIMEDOUT,
+    }
+)  # fmt: skip
+"""Refusals that may pass by themselves: a supervisor is to try again, which it would not after a wrong setting."""
+
+
+def _refused(action: str, path: Path, error: OSError) -> CoreError:
+    message = f"Cannot {action} {path}: {error.strerror or error}."
+    if error.errno in _PASSING:
+        advice = "Make room on the disk, or look at its health (the system's log says more), and start Core again."
+        return StorageUnavailable(message, advice=advice)
+    return ConfigError(message)
 
 
 def make_private(path: Path) -> None:
-    """Make the folder with mode 0700, or take away what others may do in an existing one. Raises ConfigError."""
+    """Make the folder with mode 0700, or take away what others may do in an existing one.
+
+    Raises ConfigError, or StorageUnavailable when the disk refused.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.stat().st_mode & 0o077:
@@ -34,7 +52,9 @@ def make_private(path: Path) -> None:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` until the end. Raises ConfigError when another Core holds it.
+    """Hold the lock file `path` until the end.
+
+    Raises ConfigError when another Core holds it, StorageUnavailable when the disk refused.
 
     The lock goes with the process, so nothing has to be cleaned up after a crash.
     """
@@ -45,13 +65,16 @@ def exclusive(path: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise ConfigError(
                 f"Another Core is running on {path.parent}{_holder(handle)}.",
                 advice="Stop it, or give this one its own --data folder.",
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise _refused("lock", path, error) from None
+        with contextlib.suppress(OSError):  # whose it is only helps people; a full disk must not keep a Core out
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)
@@ -63,7 +86,10 @@ def _holder(handle: int) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file with mode 0600, whole or not at all, and on the disk before this returns. Raises ConfigError."""
+    """Write a file with mode 0600, whole or not at all, and on the disk before this returns.
+
+    Raises ConfigError, or StorageUnavailable when the disk refused.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -77,7 +103,8 @@ def write_private(path: Path, text: str) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise _refused("write", path, error) from None
 
 
@@ -85,7 +112,8 @@ def read_pepper(path: Path, random_bytes: Callable[[int], bytes], *, draw: bool)
     """Return the key under which token secrets are hashed; a copy of the database without it tells nothing about them.
 
     With `draw` a missing key is drawn and stored. Without it, tokens were made under a key that is missing now: a new
-    one would turn every caller and every Runner away without saying why. Raises ConfigError.
+    one would turn every caller and every Runner away without saying why. Raises ConfigError, or StorageUnavailable when
+    the disk refused.
     """
     try:
         text = path.read_text(encoding="ascii")
@@ -98,7 +126,9 @@ def read_pepper(path: Path, random_bytes: Callable[[int], bytes], *, draw: bool)
             ) from None
         text = random_bytes(PEPPER_BYTES).hex()
         write_private(path, text + "\n")
-    except (OSError, UnicodeDecodeError):
+    except OSError as error:
+        raise _refused("read the key that token hashes need,", path, error) from None
+    except UnicodeDecodeError:
         raise ConfigError(f"Cannot read {path}, the key that token hashes need.") from None
     try:
         pepper = bytes.fromhex(text.strip())

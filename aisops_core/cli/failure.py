@@ -1,7 +1,7 @@
 """How a command ends when it cannot do its work: one line, the cause, what to do next, and an exit code.
 
-Exit codes: 0 ok, 1 failed, 2 usage, 78 configuration or refused for good, 130 interrupted. A traceback appears with
-`--debug` only: a user's mistake is not a bug, and a bug is reported with what `--debug` prints.
+Exit codes: 0 ok, 1 failed (trying again may help), 2 usage, 78 configuration or refused for good, 130 interrupted. A
+traceback appears with `--debug` only: a user's mistake is not a bug, and a bug is reported with what `--debug` prints.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from aisops_plugin_sdk.manifest import CapabilitySpec, EnvSpec, Manifest
+from aisops_runner import disk
 from aisops_runner.adapters.discovery import Installed
 
 VERSION = 1
@@ -101,7 +102,7 @@ class Index:
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(self._path)
+            disk.replace(Path(temporary), self._path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise

@@ -1,7 +1,7 @@
 """How a command ends when it cannot do its work: one line saying what and what next, and an exit code.
 
-0 ok · 1 failed · 2 usage · 78 configuration, or refused for good · 130 interrupted. A traceback is shown only with
-`--debug`.
+0 ok · 1 failed (trying again may help) · 2 usage · 78 configuration, or refused for good · 130 interrupted. A
+traceback is shown only with `--debug`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         traceback.print_exception(error)
     if isinstance(error, RunnerError):
         facts, code = error.diagnostics(), exit_code(error)
+    elif isinstance(error, OSError):
+        text = f"the system refused: {error}; mend that (a full or failing disk, a missing right) and try again"
+        facts, code = {"code": "system_refused", "message": text}, FAILED
     else:
         text = f"this is a bug in aisops-runner ({type(error).__name__}); report what --debug prints"
         facts, code = {"code": "internal", "message": text}, FAILED

@@ -17,8 +17,9 @@ from typing import Any
 
 import structlog
 
+from aisops_runner import disk
 from aisops_runner.control.address import SOCKET_NAME
-from aisops_runner.errors import DataDirUnusable, RunnerError
+from aisops_runner.errors import RunnerError
 
 MAX_LINE_BYTES = 64 * 1024
 IDLE_S = 60.0
@@ -48,6 +49,7 @@ class ControlServer:
 
         Raises:
             DataDirUnusable: The socket cannot be made (a path above 100 octets, for example).
+            StorageFailed: The disk refused.
         """
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
@@ -58,7 +60,7 @@ class ControlServer:
             self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE_BYTES)
         except OSError as error:
             listener.close()
-            raise DataDirUnusable(f"cannot listen on {self._path}: {error}", key="data_dir") from error
+            raise disk.refusal(f"cannot listen on {self._path}", error, self._path) from error
 
     async def stop(self) -> None:
         """Stop listening and take the socket away."""

@@ -25,6 +25,8 @@ from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.outbox.queue import Pressure
 
 RETAIN_EVERY_S = 60.0
+STORE_S = 5.0
+"""How long a stop waits for a disk that refuses what the jobs have left to store."""
 
 _INTAKE = {
     Pressure.NORMAL: Intake.OPEN,
@@ -171,7 +173,7 @@ class Executor:
                 await self._rest(retained_at + RETAIN_EVERY_S)
 
     async def settle(self) -> None:
-        """Wait until everything received so far is on the disk (or known as refused)."""
+        """Wait until everything received so far is on the disk, for as long as the disk refuses it."""
         async with self._quiet:
             await self._quiet.wait_for(lambda: self._storing.settled)
 
@@ -193,7 +195,11 @@ class Executor:
         left = self._machine.unfinished()
         self._apply(self._machine.shut())
         await self._calls.finish()
-        await self.settle()
+        try:
+            async with asyncio.timeout(STORE_S):
+                await self.settle()
+        except TimeoutError:
+            self._storing.say_unstored()
         return left
 
     async def _rest(self, until: float) -> None:

@@ -16,12 +16,13 @@ from aisops_runner.backoff import full_jitter_s
 from aisops_runner.clock import Clock
 from aisops_runner.errors import StorageFailed
 from aisops_runner.jobs import journal, recorder, retention
-from aisops_runner.jobs.commands import Stored
+from aisops_runner.jobs.commands import Finish, Stored
 from aisops_runner.jobs.stages import Held, Holding
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.outbox.rows import Draft
 
 LOG_LINES_WAITING = 10_000
+NAMED_JOBS = 20
 STORE_RETRY_S = 5.0  # a full disk may have room again at any moment, and Core waits for what is held
 
 _log = structlog.get_logger("aisops_runner.jobs")
@@ -46,6 +47,7 @@ class Storing:
         self._commands: list[Stored] = []
         self._logs: list[Draft] = []
         self._committing = False
+        self._under_way: Sequence[Stored] = ()
         self.log_lines_lost = 0
         outbox.on_loss(journal.resend_lost)
 
@@ -87,7 +89,7 @@ class Storing:
         """
         commands, self._commands = self._commands, []
         logs, self._logs = self._logs, []
-        self._committing = True
+        self._committing, self._under_way = True, commands
         batch = recorder.prepare(commands, logs, self._clock.unix_ms())
         failures = 0
         while True:
@@ -98,8 +100,21 @@ class Storing:
                 _log.error("jobs cannot be stored; trying again", error=str(error), commands=len(commands))
                 await asyncio.sleep(full_jitter_s(failures, self._draw(), cap_s=STORE_RETRY_S, floor_s=0.1))
                 failures += 1
-        self._committing = False
+        self._committing, self._under_way = False, ()
         return commands, done_before
+
+    def say_unstored(self) -> None:
+        """The Runner stops although the disk has not taken everything: say what is not kept, and what comes of it."""
+        left = [*self._under_way, *self._commands]
+        results = sorted(command.job_id for command in left if isinstance(command, Finish))
+        _log.error(
+            "stopping although the disk refuses; jobs whose results are not stored run again after the next start"
+            " where that does no harm, and end as uncertain where it may",
+            results=len(results),
+            jobs=results[:NAMED_JOBS],
+            other_changes=len(left) - len(results),
+            log_lines=len(self._logs),
+        )
 
     async def retain(self, ran_s: int) -> None:
         """Shorten the journal to what it must keep; what fails now is done the next time.

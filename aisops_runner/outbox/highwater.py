@@ -11,6 +11,8 @@ import struct
 import zlib
 from pathlib import Path
 
+from aisops_runner import disk
+
 _RECORD = struct.Struct(">4sQ16sI")
 _MAGIC = b"AOHW"
 
@@ -30,7 +32,7 @@ def load(path: Path) -> int:
 
 
 def save(path: Path, seq: int, epoch: bytes) -> None:
-    """Replace the record and wait for the disk. Blocking.
+    """Replace the record and wait until it is on the disk under its name. Blocking.
 
     Raises:
         OSError: The disk refused.
@@ -43,4 +45,4 @@ def save(path: Path, seq: int, epoch: bytes) -> None:
         os.fdatasync(fd)
     finally:
         os.close(fd)
-    draft.replace(path)
+    disk.replace(draft, path)

@@ -7,6 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from aisops_runner import disk
 from aisops_runner.errors import DataDirUnusable
 
 LOCK_NAME = "runner.lock"
@@ -20,6 +21,7 @@ class DataDirLock:
 
     Raises:
         DataDirUnusable: The directory cannot be made or written, or another Runner holds it.
+        StorageFailed: The disk refused.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -30,13 +32,10 @@ class DataDirLock:
                 directory.chmod(0o700)
             self._fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise DataDirUnusable(
-                f"cannot use {directory}: {error.strerror}; make it writable for this user or name another",
-                key="data_dir",
-            ) from error
+            raise disk.refusal(f"cannot use {directory}", error, directory) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
             os.close(self._fd)
             self._fd = -1
@@ -46,6 +45,9 @@ class DataDirLock:
                 key="data_dir",
                 code="data_dir_in_use",
             ) from error
+        except OSError as error:
+            self.release()
+            raise disk.refusal(f"cannot lock {directory}", error, directory) from error
         with contextlib.suppress(OSError):  # whose it is only helps people; a full disk must not keep a Runner out
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)

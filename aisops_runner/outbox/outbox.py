@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import structlog
 
 from aisops_protocol.messages import Heartbeat, QueueStats, RunnerBody, RunnerEnvelope
-from aisops_runner.errors import DataDirUnusable, RunnerError
+from aisops_runner import disk
+from aisops_runner.errors import RunnerError
 from aisops_runner.outbox import queue, store
 from aisops_runner.outbox.ballast import Ballast
 from aisops_runner.outbox.beats import count_in
@@ -101,6 +102,7 @@ class Outbox:
         Raises:
             DataDirUnusable: Another Runner uses it, it cannot be written, it is on a network, or a newer Runner wrote
                 it.
+            StorageFailed: The disk refused.
         """
         if not allow_network:
             await asyncio.to_thread(refuse_network, directory)
@@ -113,7 +115,7 @@ class Outbox:
             database = Database(path, ballast)
         except (OSError, sqlite3.Error) as error:
             lock.release()
-            raise DataDirUnusable(f"cannot open {path}: {error}", key="data_dir") from error
+            raise disk.refusal(f"cannot open {path}", error, path) from error
         except RunnerError:
             lock.release()
             raise

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from aisops_runner import disk
 from aisops_runner.outbox import queue, store
 from aisops_runner.outbox.database import SUSPECT_NAME
 from aisops_runner.outbox.rows import Draft
@@ -60,7 +61,7 @@ def open_or_salvage(path: Path, stamp: str) -> Salvage | None:
     """
     draft = path.with_name(path.name + _DRAFT_SUFFIX)
     if draft.exists() and not path.exists():  # the last start was cut off between the two renames
-        draft.replace(path)
+        disk.replace(draft, path)
     reason = _defect(path)
     if reason is None:
         return None
@@ -71,7 +72,7 @@ def open_or_salvage(path: Path, stamp: str) -> Salvage | None:
         source = path.with_name(path.name + suffix)
         if source.exists():
             source.replace(aside.with_name(aside.name + suffix))
-    draft.replace(path)
+    disk.replace(draft, path)
     (path.parent / SUSPECT_NAME).unlink(missing_ok=True)
     _log.error("a damaged outbox was set aside", file=str(aside), reason=reason, saved=account.messages)
     return account

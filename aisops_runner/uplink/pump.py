@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -24,6 +25,8 @@ from aisops_runner.uplink.schedule import Schedule
 from aisops_runner.uplink.status import UplinkState, UplinkStatus
 
 PATIENCE_S = 0.02  # so long a message that nobody waits for may wait for another to go with
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("aisops_runner.uplink")
 
@@ -145,8 +148,8 @@ class Uplink:
         self._enter(UplinkState.CONNECTING)
         self._welcomed_at = None
         try:
-            await self._jobs.settle()
-            stream = await self._dial_unless_stopped()
+            await self._unless_stopped(self._jobs.settle())  # on a full disk that may never come
+            stream = await self._unless_stopped(self._dial())  # and a dial may take twenty seconds
             if stream is None:
                 return 0.0
             pause_s = await self._converse(stream)
@@ -164,17 +167,17 @@ class Uplink:
         finally:
             self.status.session_id = ""
 
-    async def _dial_unless_stopped(self) -> Stream | None:
-        """Open a stream; None when the Runner is stopped first (a dial may take twenty seconds)."""
-        dialing = asyncio.ensure_future(self._dial())
+    async def _unless_stopped(self, work: Awaitable[T]) -> T | None:
+        """What comes of some work; None when the Runner is stopped first."""
+        working = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
-            await asyncio.wait({dialing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return await dialing if dialing.done() else None
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return await working if working.done() else None
         finally:
-            for task in (dialing, stopping):
+            for task in (working, stopping):
                 task.cancel()
-            await asyncio.gather(dialing, stopping, return_exceptions=True)
+            await asyncio.gather(working, stopping, return_exceptions=True)
 
     async def _converse(self, stream: Stream) -> float:
         try:

@@ -44,7 +44,9 @@ async def service(effects: Counter[str]) -> AsyncIterator[int]:
     await running.cleanup()
 
 
-async def start_runner(directory: Path, core: CoreEnd, port: int) -> asyncio.subprocess.Process:
+async def start_runner(
+    directory: Path, core: CoreEnd, port: int, log: Path = Path(os.devnull)
+) -> asyncio.subprocess.Process:
     policy = directory / "policy.toml"
     policy.write_text(
         f'[[http.allow]]\nhost = "127.0.0.1"\nschemes = ["http"]\nports = [{port}]\nmethods = ["POST"]\n'
@@ -57,9 +59,8 @@ async def start_runner(directory: Path, core: CoreEnd, port: int) -> asyncio.sub
         "AISOPS_RUNNER_DATA_DIR": str(directory / "data"),
         "AISOPS_RUNNER_POLICY_FILE": str(policy),
     }
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "aisops_runner", "run", env=env, stderr=asyncio.subprocess.DEVNULL
-    )
+    with log.open("ab") as lines:
+        return await asyncio.create_subprocess_exec(sys.executable, "-m", "aisops_runner", "run", env=env, stderr=lines)
 
 
 def job(name: str, port: int) -> Job:

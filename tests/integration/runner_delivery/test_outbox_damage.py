@@ -19,7 +19,7 @@ from aisops_protocol.messages import (
     MessageClass,
     Skip,
 )
-from aisops_runner.errors import DataDirUnusable, StorageFailed
+from aisops_runner.errors import StorageFailed
 from aisops_runner.outbox import salvage, store
 from aisops_runner.outbox.database import SUSPECT_NAME
 from aisops_runner.outbox.outbox import FILE_NAME, Outbox
@@ -222,7 +222,7 @@ async def test_a_disk_that_refuses_at_the_start_is_no_damage(
     journal_id = (await outbox.inventory()).journal_id
     await outbox.close()
     failing_connect(code, 1, monkeypatch)
-    with pytest.raises(DataDirUnusable, match="the disk says no"):
+    with pytest.raises(StorageFailed, match="the disk says no"):
         await Outbox.open(tmp_path)
     assert not names(tmp_path, ".corrupt-")
 
@@ -254,7 +254,7 @@ async def test_a_salvage_that_the_disk_cuts_short_is_done_again_by_the_next_star
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(salvage, "renew_journal_id", full)
-    with pytest.raises(DataDirUnusable, match="full"):
+    with pytest.raises(StorageFailed, match="full"):
         await Outbox.open(tmp_path)
     again = await Outbox.open(tmp_path)
     assert again.salvaged
@@ -274,7 +274,7 @@ async def test_a_salvage_killed_before_its_last_step_is_taken_up(tmp_path: Path,
         return real(self, target)
 
     monkeypatch.setattr(Path, "replace", killed)
-    with pytest.raises(DataDirUnusable):
+    with pytest.raises(StorageFailed, match="went down"):
         await Outbox.open(tmp_path)
     assert not (tmp_path / FILE_NAME).exists()
     again = await Outbox.open(tmp_path)
