@@ -52,17 +52,26 @@ def _list(faults: Sequence[Fault]) -> str:
     return "\n".join(lines)
 
 
-async def _run(
-    faults: Sequence[Fault], home: Path, seed: int, *, full: bool, prove: bool
-) -> tuple[list[Row], list[Row]]:
-    """The rows of the faults, and those of the self-test when it is wanted."""
+async def _run(faults: Sequence[Fault], home: Path, seed: int, arguments: argparse.Namespace) -> str:
+    """Try the faults, and prove that the suite can fail when that is wanted; the document of what was found.
+
+    With `--save` the document is written after every row: a run of hours that is stopped has not been for nothing.
+    """
     began = time.monotonic()
+    form = "full" if arguments.full else "short"
 
     def say(fault_id: str, text: str) -> None:
         print(f"{time.monotonic() - began:6.0f} s  {fault_id:4} {text}", file=sys.stderr, flush=True)
 
-    rows = await Suite(home, seed=seed, full=full, say=say).run(faults)
-    return rows, await self_test(home, seed=seed, say=say) if prove else []
+    def document(rows: Sequence[Row], proof: Sequence[Row] = ()) -> str:
+        text = report.document(rows, proof, seed=seed, form=form, seconds=time.monotonic() - began)
+        if arguments.save is not None:
+            arguments.save.write_text(text + "\n")
+        return text
+
+    rows = await Suite(home, seed=seed, full=arguments.full, say=say).run(faults, document)
+    prove = arguments.self_test or not arguments.faults
+    return document(rows, await self_test(home, seed=seed, say=say) if prove else [])
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -79,16 +88,12 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.join:
         return _join(arguments.join, arguments)
     seed = time.time_ns() % 1_000_000 if arguments.seed is None else arguments.seed
-    form = "full" if arguments.full else "short"
     if arguments.self_test:
         faults = ()
-    prove = arguments.self_test or not arguments.faults
+    form = "full" if arguments.full else "short"
     print(f"seed {seed}, {form} form, {len(faults)} of {len(all_faults())} faults", file=sys.stderr)
     home = Path(tempfile.mkdtemp(prefix="aisops-chaos-"))
-    began = time.monotonic()
-    rows, proof = asyncio.run(_run(faults, home, seed, full=arguments.full, prove=prove))
-    text = report.document(rows, proof, seed=seed, form=form, seconds=time.monotonic() - began)
-    code = _show(text, arguments)
+    code = _show(asyncio.run(_run(faults, home, seed, arguments)), arguments)
     if code == 0:
         shutil.rmtree(home)
     return code
@@ -103,13 +108,13 @@ def _join(shares: Sequence[Path], arguments: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         print(f"cannot join: {error}", file=sys.stderr)
         return 2
+    if arguments.save is not None:
+        arguments.save.write_text(text + "\n")
     return _show(text, arguments)
 
 
 def _show(text: str, arguments: argparse.Namespace) -> int:
-    """Print a document, and save it when that is wanted."""
-    if arguments.save is not None:
-        arguments.save.write_text(text + "\n")
+    """Print a document; 1 when a row of it failed."""
     rows, proof = report.rows_of(text), report.rows_of(text, "self_test")
     print(text if arguments.json else report.tables(rows, proof))
     return report.exit_code([*rows, *proof])

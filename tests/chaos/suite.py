@@ -15,6 +15,7 @@ from tests.chaos.report import Row, Verdict
 from tests.chaos.trial import Trial
 
 Say = Callable[[str, str], None]
+Ended = Callable[[Sequence[Row]], object]
 
 
 class Suite:
@@ -31,8 +32,13 @@ class Suite:
     def __init__(self, home: Path, *, seed: int, full: bool, say: Say, search: Sequence[Path] = ()) -> None:
         self._home, self._seed, self._full, self._say, self._search = home, seed, full, say, search
 
-    async def run(self, faults: Sequence[Fault]) -> list[Row]:
-        """Try each fault: first those that share a stage, then the others; the rows come in the order of the table."""
+    async def run(self, faults: Sequence[Fault], ended: Ended = lambda rows: None) -> list[Row]:
+        """Try each fault: first those that share a stage, then the others; the rows come in the order of the table.
+
+        Args:
+            faults: Which.
+            ended: Told the rows so far, at the end of each.
+        """
         rows: dict[str, Row] = {}
         ground = Ground(self._home, self._search)
         try:
@@ -40,6 +46,7 @@ class Suite:
                 if not fault.shared:
                     await ground.close()
                 rows[fault.id] = await self._row(fault, ground)
+                ended([rows[one.id] for one in faults if one.id in rows])
         finally:
             await ground.close()
         return [rows[fault.id] for fault in faults]
