@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from aisops_core.api.problems import ProblemDocument
 from aisops_core.dispatch.job import JobState
 from aisops_core.dispatch.records import LogLine, TimelineEntry
 from aisops_core.runners.record import CapabilityRecord, RunnerEvent, RunnerRecord
+from aisops_protocol.skew import ClockLevel
 
 
 def timestamp(unix_ms: int) -> str:
@@ -222,6 +223,13 @@ class OutboxDocument(Document):
     quarantined: int
 
 
+class ClockDocument(Document):
+    """How far a Runner's clock is off. Nothing is timed by it; times that the Runner tells are as wrong as it is."""
+
+    level: Literal["ok", "warning", "error"] = Field(description="`warning` from a minute on, `error` from five.")
+    skew_s: float = Field(description="The Runner's clock less Core's, in seconds, when it was last heard.")
+
+
 class RunnerDocument(Document):
     """One Runner, as its last heartbeat left it."""
 
@@ -237,6 +245,7 @@ class RunnerDocument(Document):
     job_slots: int
     free_slots: int
     outbox: OutboxDocument
+    clock: ClockDocument | None = Field(description="Null until it has been compared with Core's.")
     capabilities: list[str] = Field(description="Names; /api/v1/capabilities has the details.")
 
     @classmethod
@@ -258,8 +267,22 @@ class RunnerDocument(Document):
             outbox=OutboxDocument(
                 messages=queue.messages, bytes=queue.bytes, dropped=queue.dropped, quarantined=queue.quarantined
             ),
+            clock=_clock(record),
             capabilities=sorted(capability.name for capability in record.capabilities),
         )
+
+
+_CLOCK_LEVELS: Final[dict[ClockLevel, Literal["ok", "warning", "error"]]] = {
+    ClockLevel.OK: "ok",
+    ClockLevel.WARNING: "warning",
+    ClockLevel.ERROR: "error",
+}
+
+
+def _clock(record: RunnerRecord) -> ClockDocument | None:
+    if record.clock_skew_ms is None:
+        return None
+    return ClockDocument(level=_CLOCK_LEVELS[record.clock_level], skew_s=record.clock_skew_ms / 1000)
 
 
 class RunnerEventDocument(Document):

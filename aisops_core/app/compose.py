@@ -17,7 +17,7 @@ from aisops_core.api.batches import BatchEndpoints
 from aisops_core.api.direct import DirectLane, Targets
 from aisops_core.api.health import Readiness
 from aisops_core.api.jobs import JobEndpoints
-from aisops_core.api.metrics import Metrics
+from aisops_core.api.metrics import Figures, Metrics
 from aisops_core.api.routing import ROOT, routes_of
 from aisops_core.api.runners import RunnerEndpoints
 from aisops_core.api.server import ApiServer, build_application, build_tls
@@ -177,7 +177,7 @@ async def build(
 
         jobs = JobEndpoints(dispatcher, queue_ttl_s=config.queue_ttl_s)
         readiness = _readiness(store, rpc)
-        metrics = _metrics(version, JobFigures(store, clock), clearer, servicer)
+        metrics = _metrics(version, JobFigures(store, clock), clearer.figures, servicer.figures, dispatcher.figures)
         parts = (jobs, BatchEndpoints(dispatcher, queue_ttl_s=config.queue_ttl_s), RunnerEndpoints(runners, tokens))
         routes, authenticate = routes_of(parts), _authenticator(tokens, "api")
         app = build_application(routes, authenticate, readiness, metrics, version=version, tls=config.http_tls)
@@ -206,18 +206,11 @@ def _say_stopping(store: Store) -> None:
         log.error("stopping although the database takes nothing; what was refused since then is not stored")
 
 
-def _metrics(version: str, figures: JobFigures, clearer: Clearer, servicer: Servicer) -> Metrics:
-    return Metrics(
-        version,
-        {
-            **figures.figures,
-            **clearer.figures,
-            "runner_streams": lambda: len(servicer.streams),
-            "runner_streams_begun_total": lambda: servicer.streams_total,
-            "runner_streams_refused_total": lambda: servicer.refused_total,
-        },
-        figures.refresh,
-    )
+def _metrics(version: str, jobs: JobFigures, *others: Figures) -> Metrics:
+    counted = dict(jobs.figures)
+    for figures in others:
+        counted.update(figures)
+    return Metrics(version, counted, jobs.refresh)
 
 
 def _retention(config: CoreConfig) -> RetentionTerms:

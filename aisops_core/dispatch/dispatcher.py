@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from aisops_core.clock import Clock
 from aisops_core.dispatch import store as job_store
@@ -30,6 +31,7 @@ from aisops_core.storage.engine import Store
 from aisops_core.storage.meta import ensure_core_epoch
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.messages import Heartbeat, Hello, RunnerEnvelope
+from aisops_protocol.skew import ClockLevel
 
 
 class Dispatcher:
@@ -117,6 +119,12 @@ class Dispatcher:
     def connected(self) -> int:
         """How many Runners are connected to this process."""
         return len(self._board.sessions)
+
+    @property
+    def figures(self) -> Mapping[str, Callable[[], float]]:
+        """Metric name to how its present value is read: Runners connected to this process whose clocks are off."""
+        levels = (ClockLevel.WARNING, ClockLevel.ERROR)
+        return {f"runner_clocks_{x.name.lower()}": partial(self._board.sessions.with_clock, x) for x in levels}
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 

@@ -20,9 +20,9 @@ from aisops_core.dispatch.job import ACTIVE, JobRecord, JobState, Note
 from aisops_core.dispatch.matching import PASSING, Offer, demand_of, refusal
 from aisops_core.dispatch.records import SessionRef
 from aisops_core.errors import Fenced
-from aisops_core.runners.store import labels_of, offered
+from aisops_core.runners.store import INSERT_EVENT, labels_of, offered
 from aisops_core.storage.hot import HotQuery, HotStatement, Row
-from aisops_core.storage.schema import capabilities, job_logs, late_results, runner_events, watermarks
+from aisops_core.storage.schema import capabilities, job_logs, late_results, watermarks
 from aisops_protocol.messages import (
     CancelState,
     JobAccept,
@@ -37,8 +37,6 @@ from aisops_protocol.resume import Share
 
 _LOG_NAMES: Final = ("tenant_id", "job_id", "runner_id", "time_unix_ms", "level", "text", "source")
 _INSERT_LOG: Final = HotStatement(insert(job_logs), _LOG_NAMES)
-_EVENT_NAMES: Final = ("tenant_id", "runner_id", "at_unix_ms", "kind", "data")
-_INSERT_EVENT: Final = HotStatement(insert(runner_events), _EVENT_NAMES)
 _LATE_NAMES: Final = tuple(late_results.c.keys())
 _INSERT_LATE: Final = HotStatement(insert(late_results), _LATE_NAMES)
 _LANE: Final = ("b_tenant_id", "b_runner_id", "b_queue_epoch")
@@ -269,7 +267,7 @@ class _Batch:
         store.drop_chunks(connection, [job for job in self._changed.values() if job.lease_id in self._outputs])
         store.add_notes(connection, self._notes)
         _INSERT_LOG.many(connection, self._logs)
-        _INSERT_EVENT.many(connection, self._events)
+        INSERT_EVENT.many(connection, self._events)
 
     def _write_late(self) -> None:
         known = _known_late(self._connection, self._ref.tenant_id, {job_id for job_id, _ in self._late})

@@ -29,6 +29,7 @@ from aisops_protocol.limits import PREVIOUS_EPOCHS
 from aisops_protocol.messages import Capability, EffectClass, GapReport, Hello, JobVerdict
 from aisops_protocol.resume import Resume, forgotten, resume
 from aisops_protocol.resume import watermarks as shares
+from aisops_protocol.skew import ClockLevel
 
 KEPT_EPOCHS: Final = PREVIOUS_EPOCHS + 1
 """All that a Hello can name."""
@@ -37,7 +38,10 @@ _OF_RUNNER: Final = (runners.c.tenant_id == bindparam("b_tenant_id")) & (
     runners.c.runner_id == bindparam("b_runner_id")
 )
 _RUNNER: Final = HotQuery(
-    select(runners.c.session_epoch, runners.c.operator_labels_json).where(_OF_RUNNER).with_for_update(), _KEY
+    select(runners.c.session_epoch, runners.c.operator_labels_json, runners.c.clock_level)
+    .where(_OF_RUNNER)
+    .with_for_update(),
+    _KEY,
 )
 _TAKEN: Final = (
     "session_epoch",
@@ -133,12 +137,13 @@ class Opened:
     """What opening did.
 
     `leases` maps the leases this session now holds to (job id, accepted). `stopping` are (job id, lease id) whose
-    cancellation the Runner is told of again, because no verdict does.
+    cancellation the Runner is told of again, because no verdict does. `clock_level` is what was known of its clock.
     """
 
     session_epoch: int
     labels: dict[str, str]
     lane: Resume
+    clock_level: ClockLevel = ClockLevel.OK
     offers_changed: bool = True
     verdicts: list[JobVerdict] = field(default_factory=list)
     leases: dict[bytes, tuple[str, bool]] = field(default_factory=dict)
@@ -167,21 +172,21 @@ def open_sessions(
     for at in sorted(range(len(openings)), key=lambda at: (openings[at].tenant_id, openings[at].runner_id)):
         opening = openings[at]
         try:
-            epoch, labels, row = _take_over(connection, opening, now_ms)
+            opened, row = _take_over(connection, opening, now_ms)
         except SessionRefused as refused:
             outcomes[at] = refused
             continue
         taken.append(row)
-        opened = outcomes[at] = Opened(epoch, labels, Resume(0))
+        outcomes[at] = opened
         opened.offers_changed = _report(connection, opening, now_ms)
-        opened.lane, lost_epoch = _resume(connection, opening, epoch, now_ms)
+        opened.lane, lost_epoch = _resume(connection, opening, opened.session_epoch, now_ms)
         _reconcile(connection, opening, opened, lost_epoch, terms=terms, now_ms=now_ms, random_bytes=random_bytes)
     _TAKE_OVER.many(connection, taken)
     return [outcomes[at] for at in range(len(openings))]
 
 
-def _take_over(connection: Connection, opening: Opening, now_ms: int) -> tuple[int, dict[str, str], Row]:
-    """The session's epoch, the Runner's labels, and its row as it is to be written."""
+def _take_over(connection: Connection, opening: Opening, now_ms: int) -> tuple[Opened, Row]:
+    """The session with its epoch and the Runner's labels, and the Runner's row as it is to be written."""
     hello, key = opening.hello, (opening.tenant_id, opening.runner_id)
     row = _RUNNER.first(connection, *key)
     if row is None:
@@ -205,7 +210,7 @@ def _take_over(connection: Connection, opening: Opening, now_ms: int) -> tuple[i
         stats.dropped,
         stats.quarantined,
     )
-    return epoch, labels, (*values, *key)
+    return Opened(epoch, labels, Resume(0), clock_level=ClockLevel(row[2])), (*values, *key)
 
 
 def _report(connection: Connection, opening: Opening, now_ms: int) -> bool:

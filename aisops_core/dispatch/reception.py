@@ -32,6 +32,7 @@ from aisops_protocol.errors import Refusal
 from aisops_protocol.limits import PROTOCOL_MAX, PROTOCOL_MIN, TOKEN_BYTES
 from aisops_protocol.messages import Ack, Heartbeat, Hello, JobCancel, RunnerEnvelope, Welcome
 from aisops_protocol.resume import unfinished
+from aisops_protocol.skew import SkewWatch
 
 DUPLICATE_RETRY_MS: Final = 60_000
 log = structlog.get_logger(__name__)
@@ -127,6 +128,7 @@ class Reception:
             leases={lease_id: job_id for lease_id, (job_id, _) in opened.leases.items()},
             unaccepted={lease_id: now for lease_id, (_, accepted) in opened.leases.items() if not accepted},
             backlog=unfinished(hello, opened.lane.seq),
+            clock=SkewWatch(opened.clock_level),
         )
         replaced = self._board.sessions.install(session)
         if replaced is not None:
@@ -209,7 +211,18 @@ class Reception:
         # Only leases that Core gave this session: a Runner cannot renew what it never had.
         held = session.leases
         leases = [(held[lease_id], lease_id) for lease_id in heartbeat.leases if lease_id in held]
-        self.beats.note(Renewal(ref, heartbeat, leases))
+        self.beats.note(Renewal(ref, heartbeat, leases, self._compare_clocks(session, heartbeat), session.clock.level))
+
+    def _compare_clocks(self, session: LiveSession, heartbeat: Heartbeat) -> int:
+        """How far the Runner's clock is ahead of ours, ms; a change of its level is put on record."""
+        skew_ms = heartbeat.clock_unix_ms - self._clock.unix_ms()
+        before, watch = session.clock.level, session.clock
+        if watch.observe(skew_ms / 1000):
+            facts = {"level": watch.level.name.lower(), "before": before.name.lower(), "skew_s": round(skew_ms / 1000)}
+            self.beats.tell(session.ref, "clock_skew", facts)
+            of = {"tenant_id": session.ref.tenant_id, "runner_id": session.ref.runner_id}
+            log.warning("a Runner's clock", **of, clock=facts["level"], skew_s=facts["skew_s"])
+        return skew_ms
 
     async def close(self, ref: SessionRef, reason: str) -> None:
         """Forget a session; its jobs stay with the Runner until their leases lapse. Repeating it changes nothing.

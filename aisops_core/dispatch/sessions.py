@@ -15,6 +15,7 @@ from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.records import SessionRef
 from aisops_protocol.messages import Heartbeat, Ping
 from aisops_protocol.resume import Share
+from aisops_protocol.skew import ClockLevel, SkewWatch
 
 LIVE_S: Final = 30.0
 """Heard of within this time, a session counts as live."""
@@ -30,7 +31,8 @@ class LiveSession:
 
     `leases` maps each lease to its job. `unaccepted` holds, oldest first, those sent without JobAccept yet and when.
     `reserved` counts slots that the Runner says are taken by something Core does not know of, `offered` those that a
-    claim under way may give. `backlog` are the earlier openings of its outbox that still have rows to come.
+    claim under way may give. `backlog` are the earlier openings of its outbox that still have rows to come. `clock` is
+    how far the Runner's clock is off.
     """
 
     ref: SessionRef
@@ -46,6 +48,7 @@ class LiveSession:
     reserved: int = 0
     offered: int = 0
     backlog: tuple[Share, ...] = ()
+    clock: SkewWatch = field(default_factory=SkewWatch)
     draining: bool = False
     turn: int = 0
     """Kept by `Offering`: the order in which sessions are given work."""
@@ -134,6 +137,10 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._live)
+
+    def with_clock(self, level: ClockLevel) -> int:
+        """How many Runners connected here have a clock that is off by so much."""
+        return sum(1 for session in self._live.values() if session.clock.level is level)
 
     def all(self) -> tuple[LiveSession, ...]:
         """Every live session."""

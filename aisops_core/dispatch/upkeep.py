@@ -17,9 +17,11 @@ from aisops_core.dispatch.job import JobRecord, JobState, Note
 from aisops_core.dispatch.lease import LeaseTerms
 from aisops_core.dispatch.matching import Demand, demand_of
 from aisops_core.dispatch.records import SessionRef
+from aisops_core.runners.store import INSERT_EVENT
 from aisops_core.storage.hot import HotStatement, Row
 from aisops_core.storage.schema import jobs, runners
 from aisops_protocol.messages import Heartbeat
+from aisops_protocol.skew import ClockLevel
 
 SWEEP_LIMIT: Final = 500
 _QUEUED: Final = jobs.c.state == literal_column("'queued'")
@@ -31,6 +33,8 @@ _SEEN_COLUMNS: Final = (
     "queue_bytes",
     "queue_dropped",
     "queue_quarantined",
+    "clock_skew_ms",
+    "clock_level",
 )
 _SEEN: Final = HotStatement(
     update(runners)
@@ -64,14 +68,21 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """One heartbeat to record: the Runner lives, and these leases (of job id, lease id) live on."""
+    """One heartbeat to record: the Runner lives, and these leases (of job id, lease id) live on.
+
+    `skew_ms` is its clock less Core's, and `clock_level` how bad that is.
+    """
 
     ref: SessionRef
     heartbeat: Heartbeat
     leases: Sequence[tuple[str, bytes]]
+    skew_ms: int = 0
+    clock_level: ClockLevel = ClockLevel.OK
 
 
-def renew(connection: Connection, renewals: Sequence[Renewal], until_ms: int, now_ms: int) -> list[SessionRef]:
+def renew(
+    connection: Connection, renewals: Sequence[Renewal], until_ms: int, now_ms: int, told: Sequence[Row] = ()
+) -> list[SessionRef]:
     """Record heartbeats of different Runners in two statements.
 
     Args:
@@ -80,6 +91,7 @@ def renew(connection: Connection, renewals: Sequence[Renewal], until_ms: int, no
         until_ms: New end of the leases, by the clock as it is when this is queued: one that was set while beats were
             gathered must not give leases that have ended already.
         now_ms: When the Runners were seen.
+        told: Rows of `runner_events` that go with them, in the order of `EVENT_NAMES`.
 
     Returns:
         Sessions that a newer one has taken over: of these nothing was recorded.
@@ -88,6 +100,7 @@ def renew(connection: Connection, renewals: Sequence[Renewal], until_ms: int, no
     seen = _SEEN.many(connection, [_row_seen(renewal, now_ms) for renewal in ordered])
     fenced = [] if seen == len(ordered) else [r.ref for r in ordered if not fence.holds(connection, r.ref)]
     lost = {(ref.tenant_id, ref.runner_id) for ref in fenced}
+    INSERT_EVENT.many(connection, told)
     _RENEW.many(
         connection,
         [
@@ -108,7 +121,8 @@ def _row_seen(renewal: Renewal, now_ms: int) -> Row:
     beat, ref = renewal.heartbeat, renewal.ref
     stats = beat.queue_stats
     queue = (stats.messages, stats.bytes, stats.dropped, stats.quarantined)
-    return (now_ms, beat.free_slots, beat.draining, *queue, ref.tenant_id, ref.runner_id, ref.session_epoch)
+    clock = (renewal.skew_ms, int(renewal.clock_level))
+    return (now_ms, beat.free_slots, beat.draining, *queue, *clock, ref.tenant_id, ref.runner_id, ref.session_epoch)
 
 
 def sweep(connection: Connection, now_ms: int, terms: LeaseTerms) -> Swept:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,6 +49,15 @@ class Servicer(grpc.GenericRpcHandler):
         self.streams_total = 0
         self.refused_total = 0
         self._handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._connect)
+
+    @property
+    def figures(self) -> Mapping[str, Callable[[], float]]:
+        """Metric name to how its present value is read."""
+        return {
+            "runner_streams": lambda: len(self.streams),
+            "runner_streams_begun_total": lambda: self.streams_total,
+            "runner_streams_refused_total": lambda: self.refused_total,
+        }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Return the handler of `Connect`; gRPC answers UNIMPLEMENTED for everything else."""

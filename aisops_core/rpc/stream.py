@@ -203,7 +203,8 @@ class Stream:
         data = await self._read()
         if data is None or self._ending is not None:
             return None
-        for event in self._session.receive(decode_runner_frame(data), self._clock.monotonic()):
+        clock = self._clock
+        for event in self._session.receive(decode_runner_frame(data), clock.monotonic(), clock.unix_ms()):
             await self._handle(event)
         self._keep_time()
         return len(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from aisops_protocol.messages import EffectClass, QueueStats
+from aisops_protocol.skew import ClockLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,10 @@ class RunnerEvent:
 
 @dataclass(frozen=True, slots=True)
 class RunnerRecord:
-    """One Runner. `connected` and `last_seen_unix_ms` are as the database knows them (renewed by heartbeats)."""
+    """One Runner. `connected` and `last_seen_unix_ms` are as the database knows them (renewed by heartbeats).
+
+    `clock_skew_ms` is its clock less Core's as it was last measured; None: never.
+    """
 
     tenant_id: str
     runner_id: str
@@ -54,4 +58,6 @@ class RunnerRecord:
     free_slots: int = 0
     draining: bool = False
     queue_stats: QueueStats = field(default_factory=QueueStats)
+    clock_skew_ms: int | None = None
+    clock_level: ClockLevel = ClockLevel.OK
     capabilities: tuple[CapabilityRecord, ...] = ()

@@ -14,10 +14,12 @@ from aisops_core.clock import Clock
 from aisops_core.errors import AlreadyExists, FieldError, InvalidRequest, RunnerNotFound, TenantNotFound
 from aisops_core.runners.record import CapabilityRecord, RunnerEvent, RunnerRecord
 from aisops_core.storage.engine import Store
+from aisops_core.storage.hot import HotStatement
 from aisops_core.storage.schema import capabilities, input_schemas, runner_events, runners
 from aisops_core.tenants.store import check_id, find
 from aisops_protocol.limits import LABEL_BYTES, LABELS
 from aisops_protocol.messages import EffectClass, QueueStats
+from aisops_protocol.skew import ClockLevel
 
 LOST_MS: Final = 45_000
 _FORGET_CONNECTIONS: Final = update(runners).where(runners.c.connected).values(connected=False)
@@ -142,6 +144,9 @@ class RunnerStore:
         return await self._store.read(lambda connection: offered(connection, tenant_id))
 
 
+EVENT_NAMES: Final = ("tenant_id", "runner_id", "at_unix_ms", "kind", "data")
+INSERT_EVENT: Final = HotStatement(insert(runner_events), EVENT_NAMES)
+"""Puts something on record about a Runner; `data` is JSON text."""
 _RUNNER: Final = (
     runners.c.tenant_id,
     runners.c.runner_id,
@@ -160,6 +165,8 @@ _RUNNER: Final = (
     runners.c.queue_bytes,
     runners.c.queue_dropped,
     runners.c.queue_quarantined,
+    runners.c.clock_skew_ms,
+    runners.c.clock_level,
 )
 
 
@@ -189,6 +196,8 @@ def _record(row: Any, offers: Sequence[CapabilityRecord], now_ms: int) -> Runner
         free_slots=row.free_slots,
         draining=row.draining,
         queue_stats=QueueStats(row.queue_messages, row.queue_bytes, row.queue_dropped, row.queue_quarantined),
+        clock_skew_ms=row.clock_skew_ms,
+        clock_level=ClockLevel(row.clock_level),
         capabilities=tuple(offers),
     )
 

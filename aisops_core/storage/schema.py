@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0002"
+HEAD_REVISION: Final = "0003"
 
 metadata = MetaData(
     naming_convention={
@@ -110,6 +110,8 @@ runners = Table(
     _number("queue_bytes"),
     _number("queue_dropped"),
     _number("queue_quarantined"),
+    Column("clock_skew_ms", BigInteger),  # the Runner's clock less Core's; NULL: not measured yet
+    _number("clock_level", SmallInteger),  # ClockLevel
 )
 
 

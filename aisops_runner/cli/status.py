@@ -37,6 +37,7 @@ def render_status(document: Mapping[str, Any]) -> str:
         f"version {document.get('version')}, pid {document.get('pid')}",
         f"Core    {core.get('state')}, {core.get('endpoint')}"
         + (f", round trip {core['rtt_ms']:.1f} ms" if core.get("rtt_ms") else "")
+        + (f", {_clock(core)}" if core.get("clock", "ok") != "ok" else "")
         + (f", last error: {core['last_error']}" if core.get("last_error") else ""),
         f"Outbox  {_facts(outbox)}",
         f"Jobs    {_facts(jobs)}",
@@ -44,6 +45,11 @@ def render_status(document: Mapping[str, Any]) -> str:
         render_plugins(document.get("plugins", [])),
     ]
     return "\n".join(lines)
+
+
+def _clock(core: Mapping[str, Any]) -> str:
+    side = "behind" if core["skew_ms"] > 0 else "ahead of"
+    return f"clock {core['clock']}: this machine's is {abs(core['skew_ms']) / 1000:.0f} s {side} Core's"
 
 
 def render_plugins(plugins: Sequence[Mapping[str, Any]]) -> str:

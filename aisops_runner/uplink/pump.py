@@ -13,6 +13,7 @@ from aisops_protocol.errors import ProtocolError
 from aisops_protocol.limits import HEARTBEAT_S
 from aisops_protocol.messages import Capability, Heartbeat, Welcome
 from aisops_protocol.session import Identity, RunnerSession
+from aisops_protocol.skew import SkewWatch
 from aisops_runner.bell import Bell
 from aisops_runner.clock import Clock
 from aisops_runner.errors import RefusedForGood, StorageFailed, UplinkLost
@@ -67,15 +68,14 @@ class Uplink:
         self._profile = profile
         self._capabilities = capabilities
         self._clock = clock
-        self._once = once
-        self._beat_s = beat_s
+        self._once, self._beat_s = once, beat_s
         self._draw = draw
         self._wake = Bell()
         self._progress = asyncio.Event()
         self._stop = asyncio.Event()
         self._link: Link | None = None
         self._welcomed_at: float | None = None
-        self._schedule = Schedule(draw)
+        self._schedule, self._clocks = Schedule(draw), SkewWatch()
         self.status = UplinkStatus(endpoint, since_unix_ms=clock.unix_ms())
         outbox.listen(self._outbox_moved, lambda: self._wake.ring_within(PATIENCE_S))
 
@@ -138,8 +138,9 @@ class Uplink:
 
     def measured(self, rtt_s: float, skew_s: float) -> None:
         """A heartbeat came back."""
-        self.status.rtt_ms = round(rtt_s * 1000, 3)
-        self.status.skew_ms = round(skew_s * 1000, 3)
+        if self._clocks.observe(skew_s):
+            _log.warning("this clock", compared=self._clocks.level.name, core_ahead_s=round(skew_s))
+        self.status.measured(rtt_s, skew_s, self._clocks.level)
 
     # --- one round ----------------------------------------------------------------------------------------------------
 

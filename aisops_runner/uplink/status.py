@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from aisops_protocol.skew import ClockLevel
+
 
 class UplinkState(Enum):
     """Where the connection to Core stands."""
@@ -18,7 +20,11 @@ class UplinkState(Enum):
 
 @dataclass(slots=True)
 class UplinkStatus:
-    """The connection as people see it. `since_unix_ms` is when `state` began."""
+    """The connection as people see it.
+
+    `since_unix_ms` is when `state` began; `skew_ms` is how far Core's clock is ahead of this machine's, and `clock` how
+    bad that is: ok, warning or error.
+    """
 
     endpoint: str
     state: UplinkState = UplinkState.CONNECTING
@@ -26,5 +32,11 @@ class UplinkStatus:
     session_id: str = ""
     rtt_ms: float = 0.0
     skew_ms: float = 0.0
+    clock: str = "ok"
     reconnects: int = 0
     last_error: str = ""
+
+    def measured(self, rtt_s: float, skew_s: float, clock: ClockLevel) -> None:
+        """A heartbeat came back."""
+        self.rtt_ms, self.skew_ms = round(rtt_s * 1000, 3), round(skew_s * 1000, 3)
+        self.clock = clock.name.lower()

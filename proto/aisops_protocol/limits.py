@@ -98,5 +98,8 @@ KEEPALIVE_S: Final = 18.0
 heartbeat's usual interval, so that a healthy one is hardly ever asked."""
 KEEPALIVE_ANSWER_S: Final = 10.0
 """So long the answer may take. Both together: a half-open connection is found within 28 s, at each end."""
+SKEW_WARNING_S: Final = 60.0
+SKEW_ERROR_S: Final = 300.0
+"""Clocks further apart than this are reported, at both ends. Work goes on: nothing is timed by the other's clock."""
 REWIND_S: Final = 10.0
 """A Runner asked to rewind must be back at the wanted number within this time."""

@@ -82,6 +82,7 @@ class CoreEnd:
         self.heartbeat_ms = 15_000
         self.window = (256, 1_048_576)
         self.core_epoch = b"c" * 16
+        self.clock_ahead_s = 0.0
         self.live: list[Live] = []
         self.streams = 0
         self.port = 0
@@ -202,7 +203,7 @@ class CoreEnd:
                 core_epoch=self.core_epoch,
                 core_replica="test",
                 protocol=1,
-                clock_unix_ms=int(time.time() * 1000),
+                clock_unix_ms=int((time.time() + self.clock_ahead_s) * 1000),
                 ack_watermark=Ack(hello.queue_epoch, seq),
                 heartbeat_interval_ms=self.heartbeat_ms,
                 max_inflight_messages=self.window[0],

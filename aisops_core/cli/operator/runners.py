@@ -31,11 +31,22 @@ def _state(item: Mapping[str, Any]) -> str:
     return "draining" if item["draining"] else "connected"
 
 
+def _clock(item: Mapping[str, Any]) -> str:
+    clock = item.get("clock")
+    if clock is None:
+        return "-"
+    if clock["level"] == "ok":
+        return "ok"
+    side = "ahead" if clock["skew_s"] > 0 else "behind"
+    return f"{abs(clock['skew_s']):.0f} s {side} ({clock['level']})"
+
+
 RUNNER_COLUMNS = (
     Column("ID", lambda item: item["id"], optional=False),
     Column("STATE", _state, optional=False),
     Column("FREE", lambda item: f"{item['free_slots']}/{item['job_slots']}"),
     Column("QUEUE", lambda item: str(item["outbox"]["messages"])),
+    Column("CLOCK", _clock),
     Column("SEEN", lambda item: item["last_seen_at"] or "never"),
     Column("VERSION", lambda item: item["version"] or "-"),
     Column("CAPABILITIES", lambda item: ", ".join(item["capabilities"]) or "-"),
@@ -116,7 +127,8 @@ def show(context: Context, name: str) -> None:
     elif context.quiet:
         click.echo(item["id"])
     else:
-        show_fields({"id": item["id"], "state": _state(item), **{k: v for k, v in item.items() if k != "id"}})
+        known = {"id": item["id"], "state": _state(item)}
+        show_fields({**known, **{k: v for k, v in item.items() if k != "id"}, "clock": _clock(item)})
 
 
 @runner.command(

@@ -178,8 +178,13 @@ class CoreSession(Party):
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
-    def receive(self, frame: m.RunnerFrame, now: float) -> list[e.CoreEvent]:
+    def receive(self, frame: m.RunnerFrame, now: float, unix_ms: int | None = None) -> list[e.CoreEvent]:
         """Take one frame; what it means for the driver, in order. After the end it means nothing.
+
+        Args:
+            frame: As it was decoded.
+            now: Monotonic seconds.
+            unix_ms: Our wall clock, for a Pong; None: as it has run on since the Welcome.
 
         Raises:
             RemoteProtocolError: the frame breaks the contract; the session is closed and its CoreGoodbye is queued.
@@ -192,6 +197,8 @@ class CoreSession(Party):
             if not self.session_id and frame.session_id:
                 raise RemoteProtocolError(Code.IDENTITY_MISMATCH, "a session id before Welcome")
             self._heard_at = now
+            if unix_ms is not None:
+                self._clock_ms = unix_ms - round(now * 1000)
             return self._receive_all(frame, now)
         except RemoteProtocolError as error:
             self.close(error.code, error.message)

@@ -81,6 +81,12 @@ def test_a_pong_tells_round_trip_and_clock_skew() -> None:
     assert pair.runner.receive(core_frame(m.Pong(1, 555), first=3), 11.0) == [], "a pong for no beat of ours"
 
 
+def test_a_pong_shows_cores_clock_as_it_was_set_meanwhile() -> None:
+    pair = Pair().open()
+    pair.core.receive(runner_frame(m.RunnerEnvelope(m.Heartbeat(1))), 10.0, 5_000_000)
+    assert m.Pong(5_000_000, 1) in [envelope.body for frame in pair.core.frames() for envelope in frame.envelopes]
+
+
 def test_silence_ends_either_end_after_45_s_and_any_message_resets_it() -> None:
     pair = Pair().open()
     pair.runner.send_volatile(m.Heartbeat(1), 40.0)

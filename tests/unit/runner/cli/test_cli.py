@@ -124,7 +124,8 @@ def test_status_for_people_names_the_essentials() -> None:
     text = render_status(
         {
             "runner_id": "seoul-dc-1", "tenant_id": "acme", "version": "0.1", "pid": 5,
-            "core": {"state": "waiting", "endpoint": "https://core:443", "rtt_ms": 1.25, "last_error": "refused"},
+            "core": {"state": "waiting", "endpoint": "https://core:443", "rtt_ms": 1.25, "last_error": "refused",
+                     "clock": "warning", "skew_ms": 72_300.0},
             "outbox": {"messages": 3}, "jobs": {"running": 1, "free_slots": 15}, "plugins": [row],
         }
     )  # fmt: skip
@@ -134,6 +135,7 @@ def test_status_for_people_names_the_essentials() -> None:
         "waiting",
         "1.2 ms",
         "refused",
+        "clock warning: this machine's is 72 s behind Core's",
         "messages 3",
         "free slots 15",
         "slack.send",
