@@ -4,10 +4,11 @@ A call is one line `{"id":…,"capability":…, … ,"input":{…}}`: `input` st
 as the body of a single call does. An answer is the body of the single call's answer with `id` and `status` before it.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Final
+
+from pydantic_core import to_json
 
 FEATURE: Final = "batch"
 """Named among a manifest's features by a sidecar that serves POST /v1/batch."""
@@ -31,8 +32,8 @@ def write_call(identity: str, capability: str, facts: dict[str, str | int], body
         facts: the other members: texts and numbers.
         body: the input; JSON without a line feed.
     """
-    head = json.dumps({"id": identity, "capability": capability, **facts}, separators=(",", ":"))
-    return b'%b,"input":%b}\n' % (head[:-1].encode(), body)
+    head = to_json({"id": identity, "capability": capability, **facts})
+    return b'%b,"input":%b}\n' % (head[:-1], body)
 
 
 def write_answer(identity: str, status: int, body: bytes) -> bytes:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from aisops_protocol.messages import CancelPhase, Job, RejectReason
+from aisops_protocol.records import record
 from aisops_runner.adapters.calls import Outcome
 from aisops_runner.jobs.retry import Ended
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Accept:
     """Store the job and its JobAccept together, then report `stored`.
 
@@ -22,7 +22,7 @@ class Accept:
     started: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Adopt:
     """Store the newest lease of a job already held, with another JobAccept."""
 
@@ -31,7 +31,7 @@ class Adopt:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reject:
     """Store a JobReject; when the journal knows the job as done, its result goes instead."""
 
@@ -40,7 +40,7 @@ class Reject:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Start:
     """Store STARTED, then report `stored`: only then may the call leave."""
 
@@ -48,7 +48,7 @@ class Start:
     calls: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepBack:
     """Store that no call of the job is under way any more (it waits before the next)."""
 
@@ -56,7 +56,7 @@ class StepBack:
     calls: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finish:
     """Store the result and DONE together, then report `finished`."""
 
@@ -69,7 +69,7 @@ class Finish:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resend:
     """Store the kept result of a finished job again, under a new lease."""
 
@@ -78,7 +78,7 @@ class Resend:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SayCancel:
     """Store a CancelState. REMEMBERED turns into TOO_LATE when the journal knows the job as done."""
 
@@ -87,7 +87,7 @@ class SayCancel:
     phase: CancelPhase
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Invoke:
     """Make a call, then report `ended`. STARTED is on the disk."""
 
@@ -96,7 +96,7 @@ class Invoke:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Warm:
     """Get the capability ready for a call, then report `warmed`. Nothing leaves; STARTED is not on the disk yet."""
 
@@ -104,7 +104,7 @@ class Warm:
     capability: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stop:
     """End a running call: ask its adapter, or (`kill`) cut it off. Its `ended` is still awaited."""
 

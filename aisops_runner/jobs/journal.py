@@ -10,7 +10,7 @@ import json
 import sqlite3
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from aisops_protocol.codec import decode_runner_body, encode_runner_body
@@ -25,6 +25,7 @@ from aisops_protocol.messages import (
     JobResult,
     ResultStatus,
 )
+from aisops_protocol.records import record
 from aisops_runner.jobs import results
 from aisops_runner.jobs.stages import Held, Holding
 from aisops_runner.outbox import schema, store
@@ -67,7 +68,7 @@ class Entry(NamedTuple):
     draft: Draft
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kept:
     """The result of a finished job, ready to be stored.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import lru_cache
 
 from aisops_protocol.limits import (
     ERROR_DETAILS_BYTES,
@@ -43,8 +44,8 @@ def build(finish: Finish, unix_ms: int) -> tuple[JobResult, bytes]:
     large = len(output) > RESULT_INLINE_BYTES
     duration_ms = int(finish.duration_s * 1000)
     execution = ExecutionInfo(
-        plugin=_clip(outcome.plugin, NAME_BYTES) if outcome else "",
-        plugin_version=_clip(outcome.plugin_version, NAME_BYTES) if outcome else "",
+        plugin=_name(outcome.plugin) if outcome else "",
+        plugin_version=_name(outcome.plugin_version) if outcome else "",
         sidecar_pid=outcome.sidecar_pid if outcome else 0,
         calls=finish.calls,
         started_unix_ms=max(unix_ms - duration_ms, 0) if finish.calls else 0,
@@ -119,6 +120,12 @@ def _error(error: CallError) -> JobError:
         retry_after_ms=max(int(error.retry_after_s * 1000), 0),
         details=error.details if len(error.details) <= ERROR_DETAILS_BYTES else b"",
     )
+
+
+@lru_cache(maxsize=256)
+def _name(text: str) -> str:
+    """A plugin's name or version; there are few, and one is asked for with every result."""
+    return _clip(text, NAME_BYTES)
 
 
 def _clip(text: str, limit_bytes: int) -> str:

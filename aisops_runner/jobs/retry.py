@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from aisops_protocol.messages import EffectClass, ResultStatus
+from aisops_protocol.records import record
 from aisops_runner.adapters.calls import CallError, Outcome
 from aisops_runner.backoff import full_jitter_s
 
@@ -25,14 +26,14 @@ class StopReason(Enum):
     TIMEOUT = "timeout"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Again:
     """Call again after `delay_s` seconds, under the same effect key."""
 
     delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ended:
     """The job is over."""
 

@@ -44,7 +44,7 @@ class Row(NamedTuple):
     @property
     def cost(self) -> int:
         """Octets it is counted with against the size limit and the window."""
-        return cost_bytes(self.payload)
+        return len(self.payload) + _OVERHEAD_BYTES
 
 
 def classify(body: RunnerBody) -> tuple[MessageClass, int, str]:
@@ -78,12 +78,15 @@ def cost_bytes(payload: bytes) -> int:
     return len(payload) + _OVERHEAD_BYTES
 
 
-def message_id(unix_ms: int, random10: bytes) -> bytes:
-    """A UUIDv7: 48 bits of time, then chance.
+def message_ids(unix_ms: int, random10: bytes, count: int) -> list[bytes]:
+    """UUIDv7s: 48 bits of time, then chance, from which those made together count up (RFC 9562, 6.2, method 2).
 
     Args:
         unix_ms: Wall clock in milliseconds.
         random10: Ten random octets.
+        count: How many are wanted.
     """
     head = (unix_ms & 0xFFFFFFFFFFFF).to_bytes(6, "big")
-    return head + bytes((0x70 | (random10[0] & 0x0F), random10[1], 0x80 | (random10[2] & 0x3F))) + random10[3:]
+    head += bytes((0x70 | (random10[0] & 0x0F), random10[1], 0x80 | (random10[2] & 0x3F))) + random10[3:6]
+    first = int.from_bytes(random10[6:], "big") >> 1  # room to count
+    return [head + number.to_bytes(4, "big") for number in range(first, first + count)]

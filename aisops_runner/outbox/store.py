@@ -15,7 +15,7 @@ from aisops_protocol.messages import GapReport, MessageClass, QueueStats, Runner
 from aisops_runner.outbox import queue
 from aisops_runner.outbox.bulk import Bulk
 from aisops_runner.outbox.queue import Bounds, Hole
-from aisops_runner.outbox.rows import Draft, Row, checksum, classify, cost_bytes, is_patient, message_id
+from aisops_runner.outbox.rows import Draft, Row, checksum, classify, cost_bytes, is_patient, message_ids
 
 PAGE_ROWS = 256
 _INSERT = Bulk("INSERT INTO out (seq, low, class, is_skip, level, slot, crc, message_id, payload)", 9)
@@ -50,14 +50,11 @@ def next_seq(connection: sqlite3.Connection) -> int:
 
 def number(drafts: Sequence[Draft], first_seq: int) -> list[tuple[Row, Draft]]:
     """Give messages their numbers and ids, in memory."""
-    now_ms = time.time_ns() // 1_000_000
-    chance = os.urandom(10 * len(drafts))
-    numbered: list[tuple[Row, Draft]] = []
-    for position, one in enumerate(drafts):
-        identity = message_id(now_ms, chance[10 * position : 10 * position + 10])
-        seq = first_seq + position
-        numbered.append((Row(seq, seq, one.payload, identity, one.skip), one))
-    return numbered
+    identities = _identities(len(drafts))
+    return [
+        (Row(seq, seq, one.payload, identity, one.skip), one)
+        for seq, (one, identity) in enumerate(zip(drafts, identities, strict=True), first_seq)
+    ]
 
 
 def insert(connection: sqlite3.Connection, numbered: Sequence[tuple[Row, Draft]]) -> None:
@@ -76,8 +73,7 @@ def append(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> list[Row]
 
 def put_back(connection: sqlite3.Connection, seq: int, one: Draft, *, low: int, identity: bytes = b"") -> None:
     """Insert a row under a number of its own: a Skip in the place of what gave way, a row saved from a damaged file."""
-    identity = identity or message_id(time.time_ns() // 1_000_000, os.urandom(10))
-    _INSERT.run(connection, [_values(seq, low, one, identity)])
+    _INSERT.run(connection, [_values(seq, low, one, identity or _identities(1)[0])])
     _count(connection, messages=1, octets=cost_bytes(one.payload))
 
 
@@ -218,6 +214,10 @@ def as_skip(payload: bytes) -> Skip | None:
     """
     body = decode_runner_body(payload)
     return body if isinstance(body, Skip) else None
+
+
+def _identities(count: int) -> list[bytes]:
+    return message_ids(time.time_ns() // 1_000_000, os.urandom(10), count)
 
 
 def _values(seq: int, low: int, one: Draft, identity: bytes) -> tuple[object, ...]:

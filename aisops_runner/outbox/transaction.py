@@ -15,7 +15,7 @@ from aisops_runner.outbox.rows import Draft, Row
 class Transaction:
     """One unit of work: the connection, and the messages that join the lane in the same commit.
 
-    Messages are numbered at once and inserted together at the end.
+    Messages are numbered at once, made rows and inserted together at the end.
 
     Attributes:
         connection: Inside the open transaction.
@@ -29,24 +29,24 @@ class Transaction:
         self.rows: list[Row] = []
         self.rewritten = False
         self.urgent = False
-        self._new: list[tuple[Row, Draft]] = []
-        self._next = 0
+        self._drafts: list[Draft] = []
+        self._first = 0
 
     def append(self, *drafts: Draft) -> int:
         """Add messages to the lane; returns the number of the last one (0 when there was none)."""
         if not drafts:
             return 0
-        if not self._next:
-            self._next = store.next_seq(self.connection)
-        self._new += store.number(drafts, self._next)
-        self._next += len(drafts)
-        return self._next - 1
+        if not self._first:
+            self._first = store.next_seq(self.connection)
+        self._drafts += drafts
+        return self._first + len(self._drafts) - 1
 
     def finish(self) -> None:
         """Insert what was appended."""
-        store.insert(self.connection, self._new)
-        self.urgent = bool(self.rows) or not all(one.patient for _, one in self._new)
-        self.rows += [row for row, _ in self._new]
+        numbered = store.number(self._drafts, self._first)
+        store.insert(self.connection, numbered)
+        self.urgent = bool(self.rows) or not all(one.patient for one in self._drafts)
+        self.rows += [row for row, _ in numbered]
 
 
 def draft(body: RunnerBody) -> Draft:

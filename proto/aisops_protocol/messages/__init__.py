@@ -1,4 +1,4 @@
-"""Everything that crosses the Core-Runner stream, as frozen dataclasses.
+"""Everything that crosses the Core-Runner stream, as records: nobody changes them.
 
 The rest of the product speaks these types; only `codec` knows their protobuf form. Units are in the field names
 (`_ms` milliseconds, `_bytes` octets). Durations are durations: no absolute deadline crosses the wire, because clocks

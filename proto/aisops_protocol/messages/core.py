@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from aisops_protocol.messages.parts import JobVerdict
 from aisops_protocol.messages.vocabulary import CancelMode, EffectClass
+from aisops_protocol.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Challenge:
     """Asks for a signature over the nonce, the Hello and Core's name (token-only and proxied set-ups)."""
 
     nonce: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CredentialOffer:
     """A new credential, to be stored, tried on a new stream and only then kept."""
 
@@ -26,7 +26,7 @@ class CredentialOffer:
     generation: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ack:
     """Everything up to `seq` of `queue_epoch` is committed by Core; the Runner may delete it."""
 
@@ -36,7 +36,7 @@ class Ack:
     max_inflight_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Welcome:
     """Core's answer to Hello: the session, where the durable lane resumes, and the limits both sides keep."""
 
@@ -59,7 +59,7 @@ class Welcome:
     plugin_inventory_wanted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Job:
     """One unit of work for one Runner under one lease. `input` is JSON; `effect_key` is the Idempotency-Key."""
 
@@ -80,7 +80,7 @@ class Job:
     trace_context: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobCancel:
     """Stop this job. May overtake the job it names; the Runner remembers it for ten minutes."""
 
@@ -90,7 +90,7 @@ class JobCancel:
     grace_ms: int = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pong:
     """Answer to every volatile Heartbeat: Core's clock, and the Heartbeat's own, for round trip and skew."""
 
@@ -98,14 +98,14 @@ class Pong:
     echo_clock_unix_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ping:
     """Are you there? Answered by a Heartbeat at once (used to tell a clone from a half-open stream)."""
 
     nonce: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rewind:
     """Core saw a gap: send again from this sequence number (once; a second gap closes the stream)."""
 
@@ -113,14 +113,14 @@ class Rewind:
     from_seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slow:
     """Core is over its budget: pause the durable lane."""
 
     pause_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Drain:
     """Finish sends in flight, half-close, and connect again after the given pause."""
 
@@ -128,7 +128,7 @@ class Drain:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreGoodbye:
     """Why Core ends the stream, before it does."""
 

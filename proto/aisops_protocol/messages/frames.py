@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aisops_protocol.messages.core import CoreBody
 from aisops_protocol.messages.runner import RunnerBody
+from aisops_protocol.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunnerEnvelope:
     """One message in a frame. `seq` 0 is the volatile lane; above 0 the durable lane of the session's queue epoch.
 
@@ -24,7 +25,7 @@ class RunnerEnvelope:
     sealed: bytes = field(default=b"", repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreEnvelope:
     """One message in a frame. `core_seq` counts from 1 (the Welcome) within the session; 0 before it."""
 
@@ -33,7 +34,7 @@ class CoreEnvelope:
     critical: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunnerFrame:
     """One gRPC message from Runner to Core. Both ids are in every frame and are checked against the credential."""
 
@@ -43,7 +44,7 @@ class RunnerFrame:
     session_id: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreFrame:
     """One gRPC message from Core to Runner."""
 

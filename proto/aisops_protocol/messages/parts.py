@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from aisops_protocol.messages.vocabulary import EffectClass, JobPhase, Verdict
+from aisops_protocol.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Capability:
     """One capability a Runner offers, with what Core needs to validate, match and explain."""
 
@@ -20,7 +19,7 @@ class Capability:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HeldJob:
     """A job in the Runner's journal that Core has not acknowledged as finished."""
 
@@ -30,7 +29,7 @@ class HeldJob:
     phase: JobPhase
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EpochStart:
     """A queue epoch (16 random octets, one per opening of the outbox) and the first sequence number under it.
 
@@ -41,7 +40,7 @@ class EpochStart:
     start_seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueueStats:
     """Depth of the Runner's outbox."""
 
@@ -51,7 +50,7 @@ class QueueStats:
     quarantined: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobVerdict:
     """Core's ruling on one `HeldJob`."""
 
@@ -59,7 +58,7 @@ class JobVerdict:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobError:
     """Why a job did not succeed. `details` is a JSON array of {path, message}; never holds a secret."""
 
@@ -71,7 +70,7 @@ class JobError:
     details: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExecutionInfo:
     """Who did the work, for people: plugin, its version, its sidecar's process id (0: built in), calls made."""
 

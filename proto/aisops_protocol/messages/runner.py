@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from aisops_protocol.messages.parts import Capability, EpochStart, ExecutionInfo, HeldJob, JobError, QueueStats
 from aisops_protocol.messages.vocabulary import CancelPhase, LogLevel, MessageClass, RejectReason, ResultStatus
+from aisops_protocol.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hello:
     """First message of a stream: who the Runner is and what it still holds."""
 
@@ -41,14 +42,14 @@ class Hello:
     held_jobs_omitted: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Proof:
     """Answer to `Challenge`: signature by the Runner's certificate key."""
 
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobAccept:
     """The job is in the Runner's journal (fsync done); the outside effect may happen from here on. Durable."""
 
@@ -57,7 +58,7 @@ class JobAccept:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobReject:
     """The Runner will not run the job. Durable; nothing was done outside."""
 
@@ -68,7 +69,7 @@ class JobReject:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobResult:
     """How the job ended. Durable, never dropped. `output` is JSON, at most `RESULT_INLINE_BYTES`."""
 
@@ -82,7 +83,7 @@ class JobResult:
     truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResultChunk:
     """One piece of an output above `RESULT_INLINE_BYTES`; the JobResult that follows carries the output's SHA-256."""
 
@@ -94,7 +95,7 @@ class ResultChunk:
     sha256: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogEvent:
     """One log line of a job (or of the Runner itself when `job_id` is empty). Durable, droppable under pressure."""
 
@@ -105,7 +106,7 @@ class LogEvent:
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """Something that happened at the Runner (sidecar quarantined, policy refused…). Durable. `data` is JSON."""
 
@@ -114,7 +115,7 @@ class Event:
     data: bytes = b"{}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelState:
     """What became of a JobCancel. Durable."""
 
@@ -123,7 +124,7 @@ class CancelState:
     phase: CancelPhase
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Heartbeat:
     """Proof of life and lease renewal. Volatile on the stream; while offline one coalesced row waits in the outbox.
 
@@ -142,7 +143,7 @@ class Heartbeat:
     ping_nonce: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Skip:
     """Sequence numbers given up by the drop policy, so that the lane has no hole.
 
@@ -155,7 +156,7 @@ class Skip:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GapReport:
     """Sequence numbers that can never be delivered (lost by damage or a rollback): shown to the operator. Durable."""
 
@@ -164,7 +165,7 @@ class GapReport:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CredentialReply:
     """The Runner stored an offered credential (or says why not). Durable."""
 
@@ -173,7 +174,7 @@ class CredentialReply:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunnerGoodbye:
     """Last message of an orderly stop. Volatile."""
 

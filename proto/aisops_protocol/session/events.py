@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from aisops_protocol import messages as m
+from aisops_protocol.records import record
 
 __all__ = [
     "Acked",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """Whom a session is with: every frame of both directions must say the same."""
 
@@ -39,7 +39,7 @@ class Identity:
     runner_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Window:
     """How much durable may be sent now. `bytes` counts until the last message, which may overshoot."""
 
@@ -53,21 +53,21 @@ class Window:
 # --- at the Runner ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Challenged:
     """Core wants a Proof: sign and `send_volatile(Proof(...))`."""
 
     challenge: m.Challenge
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Welcomed:
     """The session is open: delete up to the watermark, apply the verdicts, send from the number after it."""
 
     welcome: m.Welcome
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Acked:
     """Core has committed everything up to `seq` of the epoch: delete it."""
 
@@ -75,28 +75,28 @@ class Acked:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RewindTo:
     """Read the outbox again from `seq`, the next number to send."""
 
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobReceived:
     """Work. May be a repetition."""
 
     job: m.Job
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelReceived:
     """Stop this job. May arrive before the job."""
 
     cancel: m.JobCancel
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PongReceived:
     """A heartbeat came back: round trip, and Core's clock minus ours (positive: ours is slow). Seconds."""
 
@@ -104,28 +104,28 @@ class PongReceived:
     skew_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PingReceived:
     """Core asks for a heartbeat at once; `heartbeat_due` is true now."""
 
     nonce: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DrainRequested:
     """Nothing durable may be sent any more: half-close when acknowledged, connect again after the pause."""
 
     drain: m.Drain
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CredentialOffered:
     """A new credential to store and try."""
 
     offer: m.CredentialOffer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PeerClosed:
     """Core ends the session and says why; wait `retry_after_ms` (0: the usual back-off) before connecting."""
 
@@ -151,21 +151,21 @@ RunnerEvent: TypeAlias = (
 # --- at Core ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HelloReceived:
     """A Runner introduces itself: check it, then `welcome` or `close`."""
 
     hello: m.Hello
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProofReceived:
     """The answer to a Challenge: verify, then `welcome` or `close`."""
 
     proof: m.Proof
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Delivered:
     """New durable messages in order. Commit them together with the watermark `upto_seq`, then call `committed`.
 
@@ -177,14 +177,14 @@ class Delivered:
     upto_seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HeartbeatReceived:
     """The Runner lives: extend the leases it lists. The Pong is already queued."""
 
     heartbeat: m.Heartbeat
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GoodbyeReceived:
     """The Runner stops in order."""
 

@@ -25,6 +25,8 @@ class State(Enum):
     DRAINING = "draining"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and every message is looked up by state and step
+
 
 class Step(Enum):
     """What moves a session: a kind of message, or a failure of either side."""
@@ -40,6 +42,8 @@ class Step(Enum):
     RUNNER_GOODBYE = "RunnerGoodbye"
     CORE_GOODBYE = "CoreGoodbye"
     FAILURE = "failure"
+
+    __hash__ = object.__hash__
 
 
 TRANSITIONS: Final[Mapping[State, Mapping[Step, State]]] = MappingProxyType(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aisops_protocol.messages import MessageClass, Skip
 from aisops_runner.outbox.queue import Bounds, Hole, Pressure, holes, missing, select, skip_for, to_envelope
-from aisops_runner.outbox.rows import Row, checksum, message_id
+from aisops_runner.outbox.rows import Row, checksum, message_ids
 
 
 def row(seq: int, size: int = 36, low: int | None = None) -> Row:
@@ -111,9 +111,12 @@ def test_an_impossible_number_has_no_checksum():
 
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
 def test_message_ids_are_version_7_uuids_in_order_of_time(unix_ms: int, chance: bytes):
-    made = message_id(unix_ms, chance)
+    several = message_ids(unix_ms, chance, 300)
 
-    assert len(made) == 16
-    assert made[6] >> 4 == 7
-    assert made[8] >> 6 == 0b10
-    assert int.from_bytes(made[:6], "big") == unix_ms
+    assert len(set(several)) == 300
+    assert several == sorted(several)
+    for made in several:
+        assert len(made) == 16
+        assert made[6] >> 4 == 7
+        assert made[8] >> 6 == 0b10
+        assert int.from_bytes(made[:6], "big") == unix_ms
