@@ -6,7 +6,6 @@ replayed as it was. Targets are signed as sent: percent-encoded, never decoded.
 """
 
 import base64
-import hashlib
 import hmac
 import re
 from collections import OrderedDict
@@ -44,7 +43,7 @@ def sign(token: str, timestamp: str, method: str, raw_target: str, body: bytes) 
     query = "?" + rest[0] if rest and rest[0] else ""
     head = f"{timestamp}\n{method.upper()}\n{path or '/'}\n{query}\n"
     message = head.encode("utf-8", "surrogateescape") + body
-    digest = hmac.new(token.encode("utf-8", "surrogateescape"), message, hashlib.sha256).digest()
+    digest = hmac.digest(token.encode("utf-8", "surrogateescape"), message, "sha256")
     return "sha256=" + base64.b64encode(digest).decode("ascii")
 
 

@@ -20,6 +20,7 @@ OK = 0
 FAILED = 1
 DRAIN_S = 30.0
 ORPHAN_DRAIN_S = 1.0
+YOUNG = 20_000
 
 
 def serve(name: str) -> int:
@@ -68,6 +69,7 @@ async def _serve(plugin: Plugin, env: Mapping[str, str], port: int, output: Cont
     output.line({"aisops": 1, "ready": True, "contract": list(CONTRACT_MAJORS), "port": bound, "pid": os.getpid()})
     bridge_standard_logging(sink)
     gc.freeze()  # what the imports left need not be looked through at every collection
+    gc.set_threshold(YOUNG, 10, 10)  # a batch makes thousands of objects that go with it: to look at those is in vain
     sidecar.begin()
     await asked.wait()
     await sidecar.stop(ORPHAN_DRAIN_S if orphaned() else DRAIN_S)

@@ -76,10 +76,12 @@ class Executor:
 
     # --- from Core ----------------------------------------------------------------------------------------------------
 
-    def deliver(self, job: Job) -> None:
-        """A job arrived; returns at once."""
+    def deliver(self, jobs: Iterable[Job]) -> None:
+        """Jobs arrived; returns at once."""
         self._machine.intake = _INTAKE[self._outbox.pressure()]
-        self._apply(self._machine.received(job, self._offered, self._clock.monotonic()))
+        now = self._clock.monotonic()
+        for job in jobs:
+            self._apply(self._machine.received(job, self._offered, now))
 
     def cancel(self, cancel: JobCancel) -> None:
         """Core wants a job stopped; returns at once."""

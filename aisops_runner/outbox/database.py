@@ -66,7 +66,7 @@ class Database:
         # the commit that could not be synced and was reported as refused.
         self._reading.execute("SELECT messages FROM counters").fetchone()
         self._broken = False
-        self._log_path = path.with_name(f"{path.name}-wal")
+        self._log_path = str(path.with_name(f"{path.name}-wal"))
         self._folding = Folding(pages_for(_size_of_disk(path)))
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="outbox-read")
         self._thread = threading.Thread(target=self._run, name="outbox-write", daemon=True)
@@ -200,7 +200,7 @@ class Database:
 
     def _fold_when_long(self) -> None:
         try:
-            log_bytes = self._log_path.stat().st_size
+            log_bytes = os.stat(self._log_path).st_size  # noqa: PTH116 - a Path would cost more than the call
         except OSError:
             log_bytes = 0
         if self._folding.due(log_bytes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from aisops_protocol.messages import Job, JobCancel, Welcome
@@ -11,8 +12,8 @@ from aisops_runner.jobs.stages import Holding
 class Jobs(Protocol):
     """What takes the jobs: `jobs.executor.Executor` in the product."""
 
-    def deliver(self, job: Job) -> None:
-        """A job arrived."""
+    def deliver(self, jobs: Iterable[Job]) -> None:
+        """Jobs arrived."""
         ...
 
     def cancel(self, cancel: JobCancel) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aisops_protocol.codec import decode_core_frame
 from aisops_protocol.errors import ProtocolError
-from aisops_protocol.messages import CredentialReply, HeldJob, Hello, JobCancel, Verdict, Welcome
+from aisops_protocol.messages import CredentialReply, HeldJob, Hello, Job, JobCancel, Verdict, Welcome
 from aisops_protocol.session import (
     Acked,
     CancelReceived,
@@ -116,17 +116,26 @@ class Reader:
 
     def _take(self, raw: bytes) -> None:
         """Handle one frame. Jobs are nothing to the sender until something of theirs is in the outbox."""
-        only_jobs = True
-        for event in self._session.receive(decode_core_frame(raw), self._clock.monotonic()):
-            self._handle(event)
-            only_jobs = only_jobs and type(event) is JobReceived
-        if not only_jobs:
+        events = self._session.receive(decode_core_frame(raw), self._clock.monotonic())
+        jobs: list[Job] = []
+        for event in events:
+            if isinstance(event, JobReceived):
+                jobs.append(event.job)
+            else:
+                self._deliver(jobs)
+                self._handle(event)
+        if len(jobs) < len(events):
             self._wake.ring()
+        self._deliver(jobs)
+
+    def _deliver(self, jobs: list[Job]) -> None:
+        """Hand on the jobs up to here, before what comes behind them: it may be about one of them."""
+        if jobs:
+            self._jobs.deliver(jobs)
+            jobs.clear()
 
     def _handle(self, event: RunnerEvent) -> None:
         match event:
-            case JobReceived():
-                self._jobs.deliver(event.job)
             case Acked():
                 self._outbox.ack(event.seq)
             case CancelReceived():

@@ -7,6 +7,7 @@ is out of the ordinary (an error, a value outside its limit) is left to the gene
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from aisops_protocol import limits
@@ -48,33 +49,25 @@ def job_result(body: JobResult) -> bytes | None:
     """A JobResult without error in its envelope, without the envelope's own fields; None: ask the general way."""
     job_id, lease_id, attempt, output = body.job_id, body.lease_id, body.attempt, body.output
     ran = body.execution
-    plugin, version = ran.plugin, ran.plugin_version
     started, lasted = ran.started_unix_ms, ran.duration_ms
+    program = _program(ran.plugin, ran.plugin_version, ran.sidecar_pid)
     if (
         body.error is not None
         or not _is_id(job_id)
         or len(lease_id) != 16
         or not 1 <= attempt <= limits.ATTEMPTS
         or len(output) > limits.RESULT_INLINE_BYTES
-        or (plugin and not _is_id(plugin))
-        or not version.isascii()
-        or "\0" in version
-        or len(version) > limits.NAME_BYTES
-        or not 0 <= ran.sidecar_pid <= limits.SEQ
+        or program is None
         or not 0 <= ran.calls <= limits.SEQ
         or not 0 <= started <= limits.UNIX_MS
         or not 0 <= lasted <= limits.SEQ
     ):
         return None
-    execution = b"".join(
-        (
-            b"\x0a%b%b" % (varint(len(plugin)), plugin.encode()) if plugin else b"",
-            b"\x12%b%b" % (varint(len(version)), version.encode()) if version else b"",
-            b"\x18" + varint(ran.sidecar_pid) if ran.sidecar_pid else b"",
-            b"\x20" + varint(ran.calls) if ran.calls else b"",
-            b"\x28" + varint(started) if started else b"",
-            b"\x30" + varint(lasted) if lasted else b"",
-        )
+    execution = b"%b%b%b%b" % (
+        program,
+        b"\x20" + varint(ran.calls) if ran.calls else b"",
+        b"\x28" + varint(started) if started else b"",
+        b"\x30" + varint(lasted) if lasted else b"",
     )
     inner = b"\x0a%b%b\x12\x10%b\x18%b%b%b\x3a%b%b%b" % (
         _NUMBERS[len(job_id)],
@@ -88,6 +81,20 @@ def job_result(body: JobResult) -> bytes | None:
         b"\x40\x01" if body.truncated else b"",
     )
     return b"\x72%b%b" % (varint(len(inner)), inner)
+
+
+@lru_cache(maxsize=64)
+def _program(plugin: str, version: str, pid: int) -> bytes | None:
+    """What ran a job, as the head of an ExecutionInfo: few programs run all of them. None: ask the general way."""
+    if plugin and not _is_id(plugin):
+        return None
+    if not version.isascii() or "\0" in version or len(version) > limits.NAME_BYTES or not 0 <= pid <= limits.SEQ:
+        return None
+    return b"%b%b%b" % (
+        b"\x0a%b%b" % (varint(len(plugin)), plugin.encode()) if plugin else b"",
+        b"\x12%b%b" % (varint(len(version)), version.encode()) if version else b"",
+        b"\x18" + varint(pid) if pid else b"",
+    )
 
 
 def frame_of_sealed(frame: RunnerFrame) -> bytes | None:
