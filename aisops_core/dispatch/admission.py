@@ -220,9 +220,20 @@ def sort_out(
 
 
 def store_new(connection: Connection, fresh: Sequence[Submission], now_ms: int) -> None:
-    """Store new jobs, each with its audit record."""
-    store.insert_jobs(connection, [entry.record for entry in fresh])
+    """Store new jobs, each with its audit record.
+
+    Where other Cores may be storing the same keys, all do so in one order: in different ones they would wait for each
+    other until the database undid one of them.
+    """
+    records = [entry.record for entry in fresh]
+    if connection.dialect.name != "sqlite":
+        records.sort(key=_key)
+    store.insert_jobs(connection, records)
     append(connection, [_audit(entry) for entry in fresh], now_ms)
+
+
+def _key(record: JobRecord) -> tuple[str, str]:
+    return record.tenant_id, record.idempotency_key or ""
 
 
 def repeated(earlier: JobRecord, request_digest: bytes) -> Admitted | IdempotencyMismatch:

@@ -37,6 +37,7 @@ class Cleared:
     jobs: int = 0
     logs: int = 0
     events: int = 0
+    schemas: int = 0
     pages: int = 0
 
 
@@ -73,6 +74,7 @@ class Clearer:
         await self._note_mark(now_ms)
         for tenant_id in await self._store.read(clearing.tenants_of):
             await self._clear_jobs(tenant_id, now_ms)
+            await self._clear_schemas(tenant_id)
         await self._unit(lambda connection: clearing.delete_stray(connection, self._terms, now_ms))
         marks = await self._store.read(clearing.marks)
         upto = retention.reached(marks, self._terms.logs_s, now_ms).log_id
@@ -109,6 +111,16 @@ class Clearer:
                     )
                 )
             after = found.next_after
+
+    async def _clear_schemas(self, tenant_id: str) -> None:
+        unused = await self._store.read(lambda connection: clearing.unused_schemas(connection, tenant_id))
+        for at in range(0, len(unused), clearing.UNIT_JOBS):
+            part = unused[at : at + clearing.UNIT_JOBS]
+            self.cleared.schemas += await self._unit(
+                lambda connection, digests=part: clearing.delete_schemas(  # type: ignore[misc]
+                    connection, tenant_id, digests
+                )
+            )
 
     async def _unit(self, work: Callable[[Connection], int]) -> int:
         """Run one small unit, then give way to everybody else."""

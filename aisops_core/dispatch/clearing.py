@@ -17,6 +17,8 @@ from aisops_core.dispatch.job import TERMINAL, JobState
 from aisops_core.dispatch.retention import Mark, RetentionTerms, pack, unpack
 from aisops_core.storage.meta import move_mark, read_mark
 from aisops_core.storage.schema import (
+    capabilities,
+    input_schemas,
     job_logs,
     job_notes,
     job_resolutions,
@@ -97,6 +99,27 @@ def delete_stray(connection: Connection, terms: RetentionTerms, now_ms: int) -> 
     nobody = ~select(jobs.c.job_id).where(jobs.c.tenant_id == c.tenant_id, jobs.c.job_id == c.job_id).exists()
     old = c.received_unix_ms < terms.cutoff_ms(JobState.SUCCEEDED, now_ms)
     return connection.execute(delete(late_results).where(old, nobody)).rowcount
+
+
+def unused_schemas(connection: Connection, tenant_id: str) -> list[bytes]:
+    """Digests of the input schemas that no Runner's offer of a tenant refers to; jobs refer to none."""
+    kept = select(input_schemas.c.digest).where(input_schemas.c.tenant_id == tenant_id)
+    used = select(capabilities.c.schema_digest).where(capabilities.c.tenant_id == tenant_id)
+    return [bytes(digest) for (digest,) in connection.execute(kept.except_(used))]
+
+
+def delete_schemas(connection: Connection, tenant_id: str, digests: Sequence[bytes]) -> int:
+    """Delete those of the input schemas that are still unused; returns how many.
+
+    They are locked first and looked at again in a second statement: a Runner whose opening had one of them locked
+    before has committed its offers by then, and one that comes later finds the schema gone and stores it again.
+    """
+    c, o = input_schemas.c, capabilities.c
+    mine = (c.tenant_id == tenant_id) & c.digest.in_(list(digests))
+    locked = list(connection.execute(select(c.digest).where(mine).with_for_update(skip_locked=True)).scalars())
+    used = select(o.schema_digest).where(o.tenant_id == tenant_id, o.schema_digest.in_(locked))
+    gone = delete(input_schemas).where(c.tenant_id == tenant_id, c.digest.in_(locked), c.digest.not_in(used))
+    return connection.execute(gone).rowcount
 
 
 def delete_logs(connection: Connection, upto_id: int) -> int:

@@ -89,8 +89,10 @@ _WITHDRAW: Final = HotStatement(
     _KEY,
 )
 _SCHEMAS: Final = HotLookup(
-    lambda keys: select(input_schemas.c.digest).where(
-        input_schemas.c.tenant_id == bindparam("b_tenant_id"), input_schemas.c.digest.in_(keys)
+    lambda keys: (
+        select(input_schemas.c.digest)
+        .where(input_schemas.c.tenant_id == bindparam("b_tenant_id"), input_schemas.c.digest.in_(keys))
+        .with_for_update(read=True, key_share=True)  # a clearer may not take away what is about to be used
     ),
     ("b_tenant_id",),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +27,8 @@ from aisops_core.storage.engine import Store
 from aisops_core.storage.gather import Gather
 from aisops_core.tenants.principal import Principal
 
+MEETINGS = 4
+"""So often a batch may find that another process has just taken keys of it."""
 LARGE_INPUT_BYTES = 64 * 1024
 """Inputs above this, together, are parsed and checked off the event loop."""
 
@@ -170,10 +173,10 @@ class Submissions:
         """Store one caller's batch; when another process took one of its keys meanwhile, it is found at once again."""
         if not entries:
             return ()
-        try:
-            return await self._admit(entries)
-        except IntegrityError:
-            return await self._admit(entries)
+        for _ in range(MEETINGS):
+            with contextlib.suppress(IntegrityError):
+                return await self._admit(entries)
+        return await self._admit(entries)
 
     async def _admit(self, batch: Sequence[Submission]) -> Sequence[Admitted | IdempotencyMismatch]:
         now_ms = self._clock.unix_ms()

@@ -22,6 +22,8 @@ from aisops_core.errors import StorageUnavailable
 
 T = TypeVar("T")
 GROUP_LIMIT: Final = 256
+TRIES: Final = 5
+"""How often a group is run that the database undoes because two groups waited for each other."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,11 +50,18 @@ class GroupCommitter:
     Args:
         engine: The writing engine; one connection of it is used.
         typed: Turns a driver's error into the one callers should see.
+        passing: Whether the database undid the group only because of another one, so that it may be run again.
     """
 
-    def __init__(self, engine: Engine, typed: Callable[[BaseException], BaseException]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        typed: Callable[[BaseException], BaseException],
+        passing: Callable[[BaseException], bool] = lambda _: False,
+    ) -> None:
         self._engine = engine
         self._typed = typed
+        self._passing = passing
         self._queue: SimpleQueue[_Unit | None] = SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
@@ -119,14 +128,25 @@ class GroupCommitter:
 
     def _commit(self, group: Sequence[_Unit]) -> None:
         try:
-            if not self._attempt(group, isolated=False):
-                self._attempt(group, isolated=True)
+            self._until_through(group)
             self.failing = False
         except Exception as error:  # noqa: BLE001 - the thread outlives every failure; callers get the error
             failure, self.failing = self._typed(error), True
             for unit in group:
                 unit.error = failure
             self._disconnect()
+
+    def _until_through(self, group: Sequence[_Unit]) -> None:
+        """Run the group, again when another one stood in its way: two replicas may wait for each other's rows."""
+        for turn in range(1, TRIES + 1):
+            try:
+                if not self._attempt(group, isolated=False):
+                    self._attempt(group, isolated=True)
+            except DBAPIError as error:
+                if turn == TRIES or not self._passing(error):
+                    raise
+            else:
+                return
 
     def _attempt(self, group: Sequence[_Unit], *, isolated: bool) -> bool:
         """Run the group in one transaction. False: a unit failed and everything was rolled back, try isolated."""

@@ -42,6 +42,7 @@ _SQLITE_UNAVAILABLE: Final = (
     "SQLITE_NOMEM",
     "SQLITE_PROTOCOL",
 )
+_POSTGRES_PASSING: Final = ("40001", "40P01")  # serialization failure, deadlock
 # Classes: connection, transaction rollback (deadlock, serialization), resources, lock not available, operator, system.
 _POSTGRES_UNAVAILABLE: Final = ("08", "40", "53", "55P03", "57", "58")
 
@@ -66,6 +67,11 @@ def typed(error: BaseException) -> BaseException:
         words = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
         return StorageUnavailable(f"The database is not available: {words[0]}.")
     return error
+
+
+def passing(error: BaseException) -> bool:
+    """True when PostgreSQL undid the transaction only because of another one (deadlock, serialization)."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _POSTGRES_PASSING
 
 
 def build_engine(url: str | URL, *, writer: bool, connections: int = 1) -> Engine:
@@ -135,7 +141,7 @@ class Store:
         self._writer = build_engine(self._url, writer=True)
         self._readers = build_engine(self._url, writer=False, connections=READERS)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
-        self._committer = GroupCommitter(self._writer, typed)
+        self._committer = GroupCommitter(self._writer, typed, passing)
         try:
             await asyncio.to_thread(self._committer.start)
             await self.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,9 @@ from aisops_core.dispatch.resolution import Verdict
 from aisops_core.dispatch.retention import RetentionTerms
 from aisops_core.errors import JobNotFound
 from aisops_core.storage import shrink
-from aisops_core.storage.schema import audit_records, job_logs, metadata, runner_events
+from aisops_core.storage.schema import audit_records, input_schemas, job_logs, metadata, runner_events
 from aisops_protocol.messages import Event, Job, LogEvent, LogLevel
-from tests.support.core_store import OPERATOR, TENANT, Parts, ScriptedRunner, result
+from tests.support.core_store import IDEMPOTENT, OPERATOR, TENANT, Parts, ScriptedRunner, result
 
 DAY_S = 86_400.0
 TERMS = RetentionTerms(jobs_s=10 * DAY_S, uncertain_s=100 * DAY_S, logs_s=2 * DAY_S, events_s=5 * DAY_S)
@@ -129,6 +130,21 @@ async def test_many_jobs_go_in_small_units_while_others_are_served(parts: Parts,
     assert clearer.cleared.jobs == 2 * UNIT_JOBS + 5
     assert (await parts.dispatcher.get(TENANT, fresh.job_id)).state == "succeeded"
     assert clearer.figures["cleared_jobs_total"]() == 2 * UNIT_JOBS + 5
+
+
+async def test_an_input_schema_goes_when_no_runner_offers_it_any_more(parts: Parts, runner: ScriptedRunner) -> None:
+    await runner.connect()
+    await runner.disconnect()
+    job = await parts.submit()
+    assert await count(parts, input_schemas) == 1
+    runner.capabilities = (replace(IDEMPOTENT, input_schema=b'{"type":"object"}'),)
+    await runner.connect()
+    assert await count(parts, input_schemas) == 2
+    clearer = Clearer(parts.store, parts.clock, TERMS)
+    await clearer.clear()
+    assert (await count(parts, input_schemas), clearer.cleared.schemas) == (1, 1)
+    assert (await runner.job()).job_id == job.job_id
+    assert await parts.submit(input=b"{}")
 
 
 async def test_the_look_for_due_jobs_uses_the_primary_key(parts: Parts) -> None:
