@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from aisops_plugin_sdk import batch
 from aisops_runner.adapters.calls import Call, CallError
@@ -14,6 +15,9 @@ from aisops_runner.sidecars.http import EndedEarly, NotHttp, Reply
 Answered = tuple[Call, bytes | CallError]
 Ended = Callable[[Sequence[Answered]], None]
 LINE_BYTES = ANSWER_BYTES + 512
+NO_BATCHES: Final = CallError("no_batches", "the sidecar takes no batches", retryable=True)
+"""Told of every call, this very object, when a sidecar does not know batches although it says so: none has begun."""
+_UNKNOWN: Final = frozenset({404, 405, 501})
 _JSON = "application/json"
 
 
@@ -127,7 +131,7 @@ class BatchReply(Reply):
             self.abandon()
 
     def headed(self) -> None:
-        """Lines come with status 200; anything else is one answer to all calls."""
+        """Lines come with status 200; anything else is one answer to all calls (or says that there are no batches)."""
         check_head(self)
         self._streams = self.status == 200 and self.content_type == batch.CONTENT_TYPE
 
@@ -172,6 +176,8 @@ class BatchReply(Reply):
         super().abandon()
 
     def _end_of(self, failure: Exception | None, timeout_s: float) -> CallError:
+        if self.status in _UNKNOWN:
+            return NO_BATCHES
         if isinstance(failure, EndedEarly) and self._streams:
             return CallError(DIED, "the sidecar went away before it answered", ambiguous=True)
         if failure is not None:

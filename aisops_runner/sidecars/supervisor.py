@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import structlog
+
 from aisops_plugin_sdk import batch
 from aisops_runner.adapters.calls import Call, CallError, Ended, Outcome
 from aisops_runner.clock import Clock
@@ -17,13 +19,15 @@ from aisops_runner.sidecars.admission import Admission, Place
 from aisops_runner.sidecars.client import GONE_CODES
 from aisops_runner.sidecars.grouping import groups
 from aisops_runner.sidecars.process import SidecarSpec
-from aisops_runner.sidecars.replies import Answered
+from aisops_runner.sidecars.replies import NO_BATCHES, Answered
 from aisops_runner.sidecars.restart import State
 from aisops_runner.sidecars.settings import SupervisorSettings
 from aisops_runner.sidecars.sidecar import Sidecar
 from aisops_runner.sidecars.watch import Run
 
 NOTICE_S = 0.2
+
+_log = structlog.get_logger("aisops_runner.sidecars")
 
 
 class Supervisor:
@@ -201,14 +205,29 @@ class Supervisor:
     def _ended(self, run: Run, by_call: dict[int, Place], answered: Sequence[Answered]) -> None:
         """Some calls of a run have ended."""
         gone = False
+        unmade: list[Place] = []
         outcomes: list[tuple[Place, Outcome | None]] = []
         for call, result in answered:
             gone = gone or (isinstance(result, CallError) and result.code in GONE_CODES)
-            outcomes.append((by_call[id(call)], self._outcome(result, run.process.pid)))
+            if result is NO_BATCHES:
+                unmade.append(by_call[id(call)])
+            else:
+                outcomes.append((by_call[id(call)], self._outcome(result, run.process.pid)))
+        if unmade:
+            self._give_batches_up()
+            for place in unmade:
+                if not place.gone:
+                    self._make(run, [place])
         if gone:
             self._sidecar.errand(self._end_after_exit(run, outcomes))
         else:
             self._end(outcomes)
+
+    def _give_batches_up(self) -> None:
+        """The plugin announces batches and does not take them: its calls go one by one from now on."""
+        if self._takes_batches:
+            self._takes_batches = False
+            _log.warning("a plugin announces batches and answers that it has none; calls go alone", plugin=self.name)
 
     async def _end_after_exit(self, run: Run, outcomes: Sequence[tuple[Place, Outcome | None]]) -> None:
         await run.process.wait_exit(NOTICE_S)  # so that the next call does not meet the same dead process

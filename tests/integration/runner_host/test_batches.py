@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+import structlog
 
 from aisops_plugin_sdk import batch
 from aisops_runner.adapters.calls import Call, CallError, Outcome
@@ -14,15 +15,23 @@ from aisops_runner.adapters.hookspecs import hookimpl
 from aisops_runner.clock import SystemClock
 from aisops_runner.sidecars.answers import ANSWER_BYTES, BAD_ANSWER, DIED
 from aisops_runner.sidecars.client import SidecarClient
+from aisops_runner.sidecars.replies import NO_BATCHES
 from aisops_runner.sidecars.settings import DefaultSettings
 from tests.integration.runner_host.conftest import Bench, make_call, until
 from tests.integration.runner_host.test_wrong_answers import http, raw, sidecar
-from tests.support.vendor_plugins import install_vendor
+from tests.support.installed_plugins import install
+from tests.support.vendor_plugins import GOOD, install_vendor
 
 pytestmark = pytest.mark.integration
 
 LINES = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
 HTML = http(b"<h1>", headers=b"Content-Type: text/html\r\n", status=b"404 Not Found")
+REFUSING = """
+from aisops_plugin_sdk import batch
+from aisops_plugin_sdk.server import routes
+
+ONLY_GET = routes.Route("batch", "GET")
+"""
 OK = b'{"ok":true,"result":{"n":%d}}'
 
 
@@ -100,6 +109,22 @@ async def test_without_batches_each_goes_alone(bench: Bench) -> None:
     bench.host.begin(calls(*[b"{}"] * 4), told)
     await told.all(4)
     assert all(outcome is not None and outcome.ok for outcome in told.outcomes.values())
+
+
+@pytest.mark.parametrize("mending", ["del routes._FIXED[batch.TARGET]", "routes._FIXED[batch.TARGET] = ONLY_GET"])
+async def test_a_plugin_that_announces_batches_and_has_none_gets_single_calls(bench: Bench, mending: str) -> None:
+    """It answers 404, or 405: no call of the batch has begun, so none may fail."""
+    install(bench.site, "good", f"{GOOD}\n{REFUSING}\n{mending}\n".replace("NAME", "good"))
+    await bench.start()
+    await bench.invoke("good.echo")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(2):
+            told = Told()
+            bench.host.begin(calls(*[b"{}"] * 6), told)
+            await told.all(6)
+            assert told.errors() == {}
+    assert [line["plugin"] for line in lines if "announces batches" in line["event"]] == ["good"]
+    assert bench.row("good").in_flight == 0
 
 
 async def test_a_group_larger_than_the_slots_goes_through_them(bench: Bench) -> None:
@@ -226,7 +251,10 @@ def codes(found: dict[str, bytes | CallError]) -> list[object]:
         (LINES + b"zz\r\n", [BAD_ANSWER] * 3),
         (http(b'{"ok":true,"result":{}}'), [BAD_ANSWER] * 3),
         (http(b'{"ok":false,"error":"no","code":"invalid_batch"}', status=b"400 Bad Request"), ["invalid_batch"] * 3),
-        (HTML, [BAD_ANSWER] * 3),
+        (HTML, [NO_BATCHES.code] * 3),
+        (http(b'{"ok":false,"error":"x"}', status=b"405 Method Not Allowed"), [NO_BATCHES.code] * 3),
+        (http(b"", status=b"501 Not Implemented"), [NO_BATCHES.code] * 3),
+        (http(b"<h1>", headers=b"Content-Type: text/html\r\n", status=b"500 Oh"), [BAD_ANSWER] * 3),
         (http(b"", status=b"302 Found", headers=b"Location: /\r\n"), [BAD_ANSWER] * 3),
         (b"", [DIED] * 3),
     ],
