@@ -19,6 +19,7 @@ import structlog
 from aisops_core.clock import Clock
 from aisops_core.errors import CoreError, SessionRefused, Unauthenticated
 from aisops_core.rpc.ending import Ending, from_error, unexpected
+from aisops_core.rpc.flow import Flow, FlowTerms
 from aisops_core.rpc.peer import Certificate, certificate_of, token_of
 from aisops_core.rpc.ports import Credentials, PeerGone, Sessions
 from aisops_core.rpc.stream import Stream
@@ -43,6 +44,7 @@ class Servicer(grpc.GenericRpcHandler):
         self._authenticate, self._credentials = authenticate, credentials
         self._sessions, self._clock = sessions, clock
         self._timer = Timer(clock)
+        self._flow = Flow(FlowTerms(), self._pace_changed)
         self.streams: set[Stream] = set()
         self.empty = asyncio.Event()
         self.empty.set()
@@ -57,7 +59,16 @@ class Servicer(grpc.GenericRpcHandler):
             "runner_streams": lambda: len(self.streams),
             "runner_streams_begun_total": lambda: self.streams_total,
             "runner_streams_refused_total": lambda: self.refused_total,
+            "ingest_held_bytes": lambda: self._flow.held_bytes,
+            "ingest_pace": lambda: self._flow.look(self._clock.monotonic()),
+            "ingest_slowdowns_total": lambda: self._flow.slowdowns,
         }
+
+    def _pace_changed(self) -> None:
+        """Every Runner learns its new window, also one that sends nothing now: it might send a whole window at once."""
+        log.warning("Runners are held back" if self._flow.pace else "Runners may send freely again")
+        for stream in self.streams:
+            stream.regrant()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Return the handler of `Connect`; gRPC answers UNIMPLEMENTED for everything else."""
@@ -90,6 +101,7 @@ class Servicer(grpc.GenericRpcHandler):
             write=_writer(context),
             timer=self._timer,
             clock=self._clock,
+            flow=self._flow,
         )
         log.info("stream begun", tenant_id=principal.tenant_id, runner_id=principal.subject_id, peer=context.peer())
         hold = self._credentials.hold(

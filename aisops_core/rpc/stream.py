@@ -20,12 +20,13 @@ from aisops_core.dispatch.records import OpenedSession, SessionRef
 from aisops_core.rpc.backlog import Backlog
 from aisops_core.rpc.bell import Bell
 from aisops_core.rpc.ending import GONE, ORDERLY, SHUTDOWN, STUCK, Ending, ending, from_error, unexpected
+from aisops_core.rpc.flow import Flow
 from aisops_core.rpc.ports import PeerGone, Read, Sessions, Write
 from aisops_core.rpc.timer import Timer
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.codec import decode_runner_frame, encode_core_frame
 from aisops_protocol.errors import LocalProtocolError, ProtocolError
-from aisops_protocol.messages import CoreBody, CoreFrame, Drain, Hello
+from aisops_protocol.messages import CoreBody, CoreFrame, Drain, Hello, Slow
 from aisops_protocol.session import (
     CoreSession,
     Delivered,
@@ -57,7 +58,10 @@ class Stream:
         "_committing",
         "_early",
         "_ending",
+        "_flow",
+        "_held",
         "_opening",
+        "_paused_until",
         "_principal",
         "_read",
         "_ref",
@@ -79,8 +83,10 @@ class Stream:
         write: Write,
         timer: Timer,
         clock: Clock,
+        flow: Flow,
     ) -> None:
         self._principal, self._sessions, self._clock = principal, sessions, clock
+        self._flow, self._held, self._paused_until = flow, 0, 0.0
         self._read, self._write, self._timer = read, write, timer
         self._session = CoreSession(Identity(principal.tenant_id, principal.subject_id), clock.monotonic())
         self._opening: asyncio.Future[OpenedSession] | None = None
@@ -124,6 +130,13 @@ class Stream:
         else:
             self.send(Drain(reconnect_after_ms, reason))
 
+    def regrant(self) -> None:
+        """Tell the Runner what its window is now."""
+        if self._ref is not None and self._session.state is not State.CLOSED:
+            window = self._flow.window
+            self._session.credit(window.messages, window.bytes)
+            self._to_write.ring()
+
     # --- the life of the stream -------------------------------------------------------------------------------------
 
     async def run(self) -> Ending:
@@ -144,6 +157,7 @@ class Stream:
         if self._committing is not None:
             self._committing.cancel()
             await asyncio.gather(self._committing, return_exceptions=True)
+        self._flow.let_go(self._held, self._clock.monotonic())
         ref = self._ref
         if self._opening is not None:
             with contextlib.suppress(Exception):  # refused: then there is nothing to forget
@@ -205,25 +219,35 @@ class Stream:
             return None
         clock = self._clock
         for event in self._session.receive(decode_runner_frame(data), clock.monotonic(), clock.unix_ms()):
-            await self._handle(event)
+            await self._handle(event, len(data))
         self._keep_time()
         return len(data)
 
-    async def _handle(self, event: object) -> None:
+    async def _handle(self, event: object, octets: int) -> None:
         match event:
             case HeartbeatReceived():
                 if self._ref is not None:
                     self._sessions.heartbeat(self._ref, event.heartbeat)
             case Delivered():
-                self._backlog.add(event)
-                if self._committing is None:
-                    self._committing = asyncio.create_task(self._guard(self._commit_all))
+                self._take_in(event, octets)
             case HelloReceived():
                 await self._welcome(event.hello)
             case GoodbyeReceived():
                 self._finish_backlog()
             case _:
                 log.debug("event not used", kind=type(event).__name__)
+
+    def _take_in(self, part: Delivered, octets: int) -> None:
+        now = self._clock.monotonic()
+        self._held += octets
+        self._flow.hold(octets, now)
+        pause_ms = self._flow.pause_ms
+        if pause_ms and now >= self._paused_until:
+            self._paused_until = now + pause_ms / 1000
+            self.send(Slow(pause_ms))
+        self._backlog.add(part)
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._guard(self._commit_all))
 
     async def _welcome(self, hello: Hello) -> None:
         self._opening = asyncio.ensure_future(self._sessions.open_session(self._principal, hello, self))
@@ -232,6 +256,8 @@ class Stream:
             return
         self._session.welcome(opened.welcome, self._clock.monotonic())
         self._ref, self._opening = opened.ref, None
+        if self._flow.pace:
+            self.regrant()
         self._to_write.ring()
         early, self._early = self._early, []
         if early:
@@ -241,13 +267,23 @@ class Stream:
         try:
             while (batch := self._backlog.take()) is not None and not self._cut:
                 if self._ref is not None:
-                    await self._sessions.deliver(self._ref, batch.queue_epoch, batch.envelopes, batch.upto_seq)
+                    await self._deliver(self._ref, batch)
                     self._session.committed(batch.upto_seq)
                     self._acknowledge_soon(len(batch.envelopes))
         finally:
             self._committing = None
         if self._backlog.finished:
             self._end(ORDERLY)
+
+    async def _deliver(self, ref: SessionRef, batch: Delivered) -> None:
+        flow, (held, self._held) = self._flow, (self._held, 0)
+        flow.begin(self, self._clock.monotonic())
+        try:
+            await self._sessions.deliver(ref, batch.queue_epoch, batch.envelopes, batch.upto_seq)
+        finally:
+            now = self._clock.monotonic()
+            flow.end(self, now)
+            flow.let_go(held, now)
 
     @property
     def _cut(self) -> bool:

@@ -12,6 +12,7 @@ from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.records import OpenedSession, SessionRef
 from aisops_core.errors import Fenced
 from aisops_core.rpc.ending import Ending
+from aisops_core.rpc.flow import Flow, FlowTerms
 from aisops_core.rpc.stream import Stream
 from aisops_core.rpc.timer import Timer
 from aisops_core.tenants.principal import Principal
@@ -113,8 +114,15 @@ class Link:
         self.blocked = asyncio.Event()
         self.blocked.set()
         self.timer = Timer(self.clock)
+        self.flow = Flow(FlowTerms(), lambda: self.stream.regrant())
         self.stream = Stream(
-            PRINCIPAL, dispatcher, read=self._read, write=self._write, timer=self.timer, clock=self.clock
+            PRINCIPAL,
+            dispatcher,
+            read=self._read,
+            write=self._write,
+            timer=self.timer,
+            clock=self.clock,
+            flow=self.flow,
         )
         self.task = asyncio.ensure_future(self.stream.run())
 
