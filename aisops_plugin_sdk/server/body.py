@@ -25,6 +25,11 @@ async def read_body(request: web.BaseRequest, limit_bytes: int) -> bytes:
     too_large = Refusal(413, "body_too_large", f"the body is over the limit of {limit_bytes} bytes")
     if (request.content_length or 0) > limit_bytes:
         raise too_large
+    if request.content.is_eof() and request.content.exception() is None:  # it came with the head: nothing to wait for
+        whole = request.content.read_nowait()
+        if len(whole) > limit_bytes:
+            raise too_large
+        return whole
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):

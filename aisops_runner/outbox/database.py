@@ -42,6 +42,7 @@ _log = structlog.get_logger("aisops_runner.outbox")
 class _Work:
     unit: Unit[Any]
     future: asyncio.Future[Any]
+    committed: Callable[[Any], None] | None
     value: Any = None
     error: Exception | None = None
 
@@ -77,11 +78,13 @@ class Database:
         """True from a commit that the disk refused until the next one that it took."""
         self._thread.start()
 
-    def write(self, unit: Unit[T]) -> asyncio.Future[T]:
+    def write(self, unit: Unit[T], committed: Callable[[T], None] | None = None) -> asyncio.Future[T]:
         """Run a unit in the writer's next transaction.
 
         Args:
             unit: Gets the connection inside an open transaction; may be run again, may raise to undo itself.
+            committed: Told the unit's value on the loop once it is on the disk, before whoever waits, and also when
+                nobody waits any more.
 
         Returns:
             A future of the unit's value, done once the commit has reached the disk. It raises what the unit raised,
@@ -91,7 +94,7 @@ class Database:
         if self.closed:
             future.set_exception(StorageFailed("the outbox is closed"))
         else:
-            self._inbox.put(_Work(unit, future))
+            self._inbox.put(_Work(unit, future, committed))
         return future
 
     async def read(self, unit: Unit[T]) -> T:
@@ -252,6 +255,11 @@ def _size_of_disk(path: Path) -> int:
 
 def _settle(batch: list[_Work]) -> None:
     for work in batch:
+        if work.error is None and work.committed is not None:
+            try:
+                work.committed(work.value)
+            except Exception:  # noqa: BLE001 - the others of the batch must be told all the same
+                _log.exception("what was committed could not be passed on")
         if work.future.done():
             continue
         if work.error is not None:

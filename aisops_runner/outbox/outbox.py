@@ -159,14 +159,14 @@ class Outbox:
             transaction = Transaction(connection)
             value = unit(transaction)
             transaction.finish()
-            dropped = store.give_way(connection, self.bounds) if transaction.rows else 0
-            rewritten = transaction.rewritten or dropped > 0
-            return _Committed(value, transaction.rows, store.stats(connection), rewritten, transaction.urgent)
+            stats = store.stats(connection)
+            dropped = store.give_way(connection, self.bounds, stats) if transaction.rows else 0
+            if dropped:
+                stats = store.stats(connection)
+            return _Committed(value, transaction.rows, stats, transaction.rewritten or dropped > 0, transaction.urgent)
 
-        future = self.database.write(run)
-        future.add_done_callback(self._committed)
-        # Shielded: a caller that gives up does not undo the commit, and its rows must still be seen by `take`.
-        return (await asyncio.shield(future)).value  # type: ignore[return-value]  # _Committed is not generic: 3.11 slots forbid it
+        # A caller that gives up does not undo the commit: its rows must still be seen by `take`.
+        return (await self.database.write(run, self._committed)).value  # type: ignore[return-value]  # _Committed is not generic: 3.11 slots forbid it
 
     async def put(self, *bodies: RunnerBody) -> None:
         """Store messages; when this returns they will reach Core, unless their class allows dropping.
@@ -187,10 +187,7 @@ class Outbox:
         above = max(self._sent_seq, self.acked_seq)
         await self.transact(lambda transaction: count_in(transaction, beat, above))
 
-    def _committed(self, future: asyncio.Future[_Committed]) -> None:
-        if future.cancelled() or future.exception() is not None:
-            return
-        done = future.result()
+    def _committed(self, done: _Committed) -> None:
         self.stats = done.stats
         if done.rewritten:
             self._tail.clear()

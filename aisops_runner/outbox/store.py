@@ -147,13 +147,18 @@ def replace_payload(connection: sqlite3.Connection, seq: int, one: Draft) -> Non
     _count(connection, messages=0, octets=len(one.payload) - old)
 
 
-def give_way(connection: sqlite3.Connection, bounds: Bounds) -> int:
+def give_way(connection: sqlite3.Connection, bounds: Bounds, held: QueueStats) -> int:
     """Drop droppable rows, lowest level and oldest first, when the lane is too big; Skips take their numbers.
+
+    Args:
+        connection: Inside the transaction.
+        bounds: How big it may be.
+        held: How big it is.
 
     Returns:
         Messages dropped.
     """
-    to_free = bounds.to_free(stats(connection).bytes)
+    to_free = bounds.to_free(held.bytes)
     victims: list[tuple[int, int, int]] = []
     levels: Counter[int] = Counter()
     if to_free <= 0:

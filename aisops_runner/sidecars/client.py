@@ -189,6 +189,8 @@ class SidecarClient:
 
 def _trace(call: Call) -> str:
     """The trace context; none when it would not be one (it comes from outside and decides nothing)."""
+    if not call.traceparent:
+        return ""
     return call.traceparent if _VISIBLE.fullmatch(call.traceparent) and len(call.traceparent) < 256 else ""
 
 
