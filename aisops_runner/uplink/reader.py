@@ -116,17 +116,17 @@ class Reader:
 
     def _take(self, raw: bytes) -> None:
         """Handle one frame. Jobs are nothing to the sender until something of theirs is in the outbox."""
-        events = self._session.receive(decode_core_frame(raw), self._clock.monotonic())
+        frame = decode_core_frame(raw)
         jobs: list[Job] = []
-        for event in events:
+        for event in self._session.receive(frame, self._clock.monotonic()):
             if isinstance(event, JobReceived):
                 jobs.append(event.job)
             else:
                 self._deliver(jobs)
                 self._handle(event)
-        if len(jobs) < len(events):
-            self._wake.ring()
         self._deliver(jobs)
+        if any(type(envelope.body) is not Job for envelope in frame.envelopes):
+            self._wake.ring()  # not every message is an event: an Ack may just open the window wider
 
     def _deliver(self, jobs: list[Job]) -> None:
         """Hand on the jobs up to here, before what comes behind them: it may be about one of them."""

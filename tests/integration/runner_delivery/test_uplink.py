@@ -81,6 +81,13 @@ async def test_through_stream_cuts_every_message_is_stored_once_in_order(tmp_pat
         assert core.streams >= 10
 
 
+async def test_what_nobody_waits_for_arrives_without_company_too(tmp_path: Path):
+    async with core_end() as core, runner(tmp_path, core.port) as ends:
+        await core.until(lambda: len(core.beats) > 0)
+        await ends.outbox.put(JobAccept("job-1", b"l" * 16, 1))
+        await core.until(lambda: len(core.of(JobAccept)) == 1)
+
+
 async def test_messages_put_while_core_is_away_arrive_when_it_is_back(tmp_path: Path):
     core = CoreEnd()
     await core.start()

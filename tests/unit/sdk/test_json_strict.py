@@ -25,6 +25,12 @@ def test_good_documents_come_through(value):
     assert loads(json.dumps(value, ensure_ascii=False).encode(), limit_bytes=LIMIT) == value
 
 
+@given(VALUES)
+def test_compact_documents_are_read_as_all_others_are(value):
+    compact = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    assert repr(loads(compact, limit_bytes=LIMIT)) == repr(loads(b" " + compact, limit_bytes=LIMIT))
+
+
 @given(st.binary(max_size=100))
 def test_any_bytes_are_read_or_refused(body):
     with contextlib.suppress(JsonRefused):
@@ -39,6 +45,8 @@ def test_any_bytes_are_read_or_refused(body):
         (b"\xff\xfe", "UTF-8"),
         ("\ufeff{}".encode(), "not valid JSON"),
         (b'{"a":1,"a":2}', "duplicate key 'a'"),
+        (b'{"a":1,"a":2,"b" :3}', "duplicate key 'a'"),
+        (b'{"a":1,"\\u0061":2}', "duplicate key 'a'"),
         (b'[{"x":{"a":1,"a":1}}]', "duplicate key 'a'"),
         (b"[NaN]", "NaN is not JSON"),
         (b"[Infinity]", "Infinity is not JSON"),
