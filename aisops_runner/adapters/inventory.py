@@ -73,18 +73,22 @@ class Inventory:
         await self.ask([found for found in wanted if only in ("", found.name)], entries.append)
         return entries
 
-    async def ask(self, plugins: Iterable[Installed], on_entry: Callable[[Entry], None]) -> None:
+    async def ask(
+        self, plugins: Iterable[Installed], on_entry: Callable[[Entry], None], *, timeout_s: float | None = None
+    ) -> None:
         """Have plugins describe themselves, four at a time, and store what they say.
 
         Args:
             plugins: Whom to ask.
             on_entry: Told each answer as it comes, broken plugins included.
+            timeout_s: Seconds one may take; by default what the inventory was made with.
         """
+        patience_s = self._timeout_s if timeout_s is None else timeout_s
         gate = asyncio.Semaphore(PARALLEL)
 
         async def one(installed: Installed) -> None:
             async with gate:
-                entry = await self._describe(installed)
+                entry = await self._describe(installed, patience_s)
             self._index.put(entry)
             on_entry(entry)
 
@@ -103,11 +107,11 @@ class Inventory:
         except OSError as error:
             _log.warning("plugin index cannot be written", error=str(error))
 
-    async def _describe(self, installed: Installed) -> Entry:
+    async def _describe(self, installed: Installed, timeout_s: float) -> Entry:
         now = self._clock.unix_ms()
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            manifest = await describe(installed.name, timeout_s=self._timeout_s, env=self._env, cwd=self._folder)
+            manifest = await describe(installed.name, timeout_s=timeout_s, env=self._env, cwd=self._folder)
         except PluginBroken as error:
             return Entry(installed, None, error.code, error.message, now)
         except OSError as error:

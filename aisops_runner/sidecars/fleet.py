@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ import structlog
 
 from aisops_plugin_sdk.manifest import Manifest
 from aisops_runner.adapters.calls import JobLog
+from aisops_runner.adapters.discovery import Installed
 from aisops_runner.adapters.host import PluginHost
 from aisops_runner.adapters.index import Entry
 from aisops_runner.adapters.inventory import Inventory
 from aisops_runner.clock import Clock
+from aisops_runner.sidecars import asking
 from aisops_runner.sidecars.environment import unlisted
 from aisops_runner.sidecars.process import SidecarSpec, serve_argv
 from aisops_runner.sidecars.proxy import SidecarProxy
@@ -74,7 +77,8 @@ class Fleet:
         env: The Runner's environment.
         clock: Time.
         ports: Whom to tell what.
-        describe_timeout_s: Seconds a plugin may take to describe itself.
+        describe_timeout_s: Seconds a plugin may take to describe itself, at first.
+        ask_again_s: Seconds until one that did not answer is asked again for the first time.
         dry_run: Sidecars are told that nothing may leave.
         draw: Random numbers in [0, 1) for back-off.
     """
@@ -89,6 +93,7 @@ class Fleet:
         clock: Clock,
         ports: FleetPorts,
         describe_timeout_s: float = 10.0,
+        ask_again_s: float = asking.FIRST_S,
         dry_run: bool = False,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -100,6 +105,7 @@ class Fleet:
         self._ports = ports
         self._dry_run = dry_run
         self._draw = draw
+        self._describe_timeout_s, self._ask_again_s = describe_timeout_s, ask_again_s
         self._inventory = Inventory(self._folder, env=env, clock=clock, timeout_s=describe_timeout_s)
         self._entries: dict[str, Entry] = {}
         self._supervisors: dict[str, Supervisor] = {}
@@ -109,7 +115,7 @@ class Fleet:
         """End what an earlier Runner left, find the plugins, register the usable ones, start those to be prewarmed.
 
         Waits for plugins never seen before to describe themselves; those known to be broken are asked again on the
-        side, so that one that hangs does not delay every start.
+        side, so that one that hangs does not delay every start. So are those that only did not answer in time.
         """
         await asyncio.to_thread(sweep, self._folder / "run")
         plan = self._inventory.read()
@@ -120,8 +126,8 @@ class Fleet:
                 self._take(Entry(installed, None, "disabled", DISABLED))  # no code of a disabled plugin is run
         await self._inventory.ask([found for found in plan.unknown if self._enabled(found.name)], self._take)
         broken = [entry.installed for entry in plan.broken if self._enabled(entry.installed.name)]
-        if broken:
-            self._spawn(self._inventory.ask(broken, self._take_again), "describe-broken")
+        if broken or self._silent():
+            self._spawn(self._ask_again(broken), "describe-again")
         for duplicate in self._inventory.discovery.duplicates:
             _log.error("plugin refused", plugin=duplicate.name, reason=duplicate.reason)
         for conflict in self._host.conflicts():
@@ -198,6 +204,22 @@ class Fleet:
         self._take(entry)
         if not entry.broken:
             self._ports.on_change()
+
+    async def _ask_again(self, broken: list[Installed]) -> None:
+        """Ask those that were broken at an earlier start once, and then whoever may only have been too slow."""
+        if broken:
+            await self._inventory.ask(broken, self._take_again)
+        for times in itertools.count():
+            if not self._silent():
+                return
+            await asyncio.sleep(asking.pause_s(times, first_s=self._ask_again_s))
+            patience_s = asking.patience_s(self._describe_timeout_s, times)
+            await self._inventory.ask(self._silent(), self._take_again, timeout_s=patience_s)
+
+    def _silent(self) -> list[Installed]:
+        """Plugins of which nothing is known but that they did not answer."""
+        entries = self._entries.values()
+        return [one.installed for one in entries if self._enabled(one.installed.name) and asking.may_pass(one.code)]
 
     def _supervise(self, manifest: Manifest, settings: PluginSettings) -> Supervisor:
         home = self._folder / "home" / manifest.name

@@ -55,7 +55,7 @@ class Bench:
     settings: dict[str, PluginSettings] = field(default_factory=dict)
     fleet: Fleet | None = None
 
-    async def start(self, *names: str, describe_timeout_s: float = 20.0) -> Fleet:
+    async def start(self, *names: str, describe_timeout_s: float = 20.0, ask_again_s: float = 60.0) -> Fleet:
         ours = {*names, *self.settings}
         off = {
             name: DefaultSettings(enabled=False) for name in ("slack", "email", "telegram", "kakao") if name not in ours
@@ -74,6 +74,7 @@ class Bench:
                 register_secret=self.secrets.add,
             ),
             describe_timeout_s=describe_timeout_s,
+            ask_again_s=ask_again_s,
         )
         await self.fleet.start()
         return self.fleet

@@ -67,6 +67,19 @@ async def test_a_repaired_plugin_joins_a_running_runner(bench: Bench) -> None:
     assert (await bench.invoke("raises.echo", b'{"text":"back"}')).ok
 
 
+async def test_a_plugin_that_was_only_too_slow_at_the_start_joins_later(bench: Bench) -> None:
+    install_vendor(bench.site, "raises")
+    source = bench.site / "vendor_raises.py"
+    slow = "import os, time\nwhile not os.path.exists(__file__ + '.ok'): time.sleep(0.05)\n"
+    source.write_text(slow + GOOD.replace("NAME", "raises"))
+    await bench.start(describe_timeout_s=0.5, ask_again_s=0.05)
+    assert "did not describe itself" in bench.row("raises").reason
+    (bench.site / "vendor_raises.py.ok").touch()
+    await until(lambda: bench.row("raises").state == "installed")
+    assert bench.changes
+    assert (await bench.invoke("raises.echo", b'{"text":"late"}')).ok
+
+
 async def test_a_call_goes_to_a_process_that_sees_only_what_it_may(bench: Bench) -> None:
     install_vendor(bench.site, "good")
     await bench.start()
