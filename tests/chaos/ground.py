@@ -67,6 +67,13 @@ def start(stage: Stage, prepare: Prepare | None = None) -> None:
     stage.start_core()
     stage.create_runner()
     stage.start_runner()
+    stage.runner.wait_for(lambda: _offered(stage) >= CAPABILITIES, "its plugins' capabilities")
+
+
+def _offered(stage: Stage) -> set[str]:
+    """What Core says the Runner offers. On a busy machine a plugin may take longer than the others to say."""
+    record = stage.connected_runner() or {}
+    return set(record.get("capabilities", ()))
 
 
 @asynccontextmanager

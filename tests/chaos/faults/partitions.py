@@ -15,6 +15,7 @@ from tests.chaos.trial import RATE, Trial
 DETECTION_S = 45.0
 FULL_LINES = 4  # side by side, the load dealt among them: one after the other they would take hours
 RETURN_S = 90.0
+RETURN_SHARE = 0.1  # and for a tenth of the time that jobs have waited: what was queued meanwhile is done then
 SHORT_S = (1.0, 1.0, 1.0, 20.0)
 FULL_S = (1.0,) * 150 + (20.0,) * 40 + (300.0,) * 8 + (1800.0,) * 2
 
@@ -39,13 +40,14 @@ async def _partitions(
     trial: Trial, stage: Stage, line: Line, durations: list[float], rate: float, flowing: list[float]
 ) -> None:
     trial.rng.shuffle(durations)
-    async with trial.under_load(stage, rate=rate, patience_s=RETURN_S) as load:
+    patience_s = RETURN_S + RETURN_SHARE * max(durations)
+    async with trial.under_load(stage, rate=rate, patience_s=patience_s) as load:
         await load.acknowledged(10)
         for duration_s in durations:
             line.drop(*BOTH)
             await asyncio.sleep(duration_s)
             line.heal()
-            flowing.append(await flows_again(trial, stage, RETURN_S))
+            flowing.append(await flows_again(trial, stage, RETURN_S + RETURN_SHARE * duration_s))
             trial.step(f"{duration_s:.0f} s")
     await _one_session(trial, stage)
 
