@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
-from demo.program import Program, free_port, get_json, post_json
+from demo.program import Program, StageError, free_port, get_json, post_json
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent
+PROVIDERS_ANSWER_S = 60.0  # they may have tens of thousands of messages to list
 
 
 def toml_string(text: str) -> str:
@@ -144,21 +146,25 @@ class Stage:
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
-    def received(self) -> dict[str, list[dict[str, Any]]]:
-        """What each provider stand-in has accepted so far, by provider."""
-        state = self._read_providers() or {}
-        document = get_json(f"{state.get('control_url', '')}/received")
-        return dict(document or {})
+    def received(self, text: str = "") -> dict[str, list[dict[str, Any]]]:
+        """What each provider stand-in has accepted so far, by provider; only messages that contain a text, if given."""
+        return dict(self._providers_say(f"/received?{urlencode({'text': text})}"))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Calls, accepted messages and recognised second sendings, by provider stand-in."""
-        state = self._read_providers() or {}
-        return dict(get_json(f"{state.get('control_url', '')}/counts") or {})
+        return dict(self._providers_say("/counts"))
 
     def duplicates(self) -> list[str]:
         """Texts of the messages that the Kakao stand-in recognised as sent before, once for each time."""
+        return list(self._providers_say("/duplicates"))
+
+    def _providers_say(self, path: str) -> Any:
+        """Ask the stand-ins. No answer is not taken for nothing received."""
         state = self._read_providers() or {}
-        return list(get_json(f"{state.get('control_url', '')}/duplicates") or ())
+        answer = get_json(f"{state.get('control_url', '')}{path}", timeout_s=PROVIDERS_ANSWER_S)
+        if answer is None:
+            raise StageError(f"the provider stand-ins did not answer {path} within {PROVIDERS_ANSWER_S:.0f} s")
+        return answer
 
     def pace_providers(self, seconds: float) -> None:
         """Let the sending calls of the HTTP stand-ins take so long before and after accepting a message."""

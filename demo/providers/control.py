@@ -15,7 +15,8 @@ MAX_PACE_S = 60.0
 class ControlServer:
     """For other processes: what came, faults for the next calls, and how long calls take.
 
-    `GET /received`, `/counts`, `/duplicates`; `POST /faults/{provider}` (a JSON array of faults), `/pace` (seconds).
+    `GET /received` (with `?text=…` what contains that), `/counts`, `/duplicates`;
+    `POST /faults/{provider}` (a JSON array of faults), `/pace` (seconds).
     """
 
     def __init__(self, host: ProviderHost) -> None:
@@ -46,8 +47,8 @@ class ControlServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _received(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._host.received())
+    async def _received(self, request: web.Request) -> web.Response:
+        return web.json_response(self._host.received(request.query.get("text", "")))
 
     async def _counts(self, _request: web.Request) -> web.Response:
         return web.json_response(self._host.counts())

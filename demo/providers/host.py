@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -80,13 +81,16 @@ class ProviderHost:
         with self._journal.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def received(self) -> dict[str, list[dict[str, Any]]]:
-        """Everything accepted so far, by provider, oldest first."""
+    def received(self, text: str = "") -> dict[str, list[dict[str, Any]]]:
+        """Everything accepted so far whose text contains `text`, by provider, oldest first."""
+        accepted: dict[str, Sequence[Received]] = {
+            "slack": self.slack.received,
+            "telegram": self.telegram.received,
+            "kakao": self.kakao.received,
+            "email": self.email.received,
+        }
         return {
-            "slack": [document(record) for record in self.slack.received],
-            "telegram": [document(record) for record in self.telegram.received],
-            "kakao": [document(record) for record in self.kakao.received],
-            "email": [document(record) for record in self.email.received],
+            name: [document(record) for record in records if text in record.text] for name, records in accepted.items()
         }
 
     def counts(self) -> dict[str, dict[str, int]]:

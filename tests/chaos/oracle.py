@@ -53,7 +53,7 @@ def _spoken(load: Load, tally: Tally) -> dict[str, int]:
 def count_effects(stage: Stage, prefix: str, tally: Tally) -> None:
     """Count at the providers: what they carried out, by the key in the message's text."""
     pattern = key_pattern(prefix)
-    for messages in stage.received().values():
+    for messages in stage.received(f"{prefix}-").values():
         for message in messages:
             if found := pattern.search(str(message.get("text", ""))):
                 tally.effects[found.group()] += 1

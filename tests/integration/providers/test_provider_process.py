@@ -48,6 +48,9 @@ async def check_received(http, state, journal):
     assert (await post_to_slack(http, state))["ok"]
     async with http.get(state["control_url"] + "/received") as answer:
         assert (await answer.json())["slack"][0]["text"] == "알림"
+    for text, found in (("알", 1), ("other", 0)):
+        async with http.get(state["control_url"] + "/received", params={"text": text}) as answer:
+            assert len((await answer.json())["slack"]) == found
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     assert [(line["provider"], line["text"]) for line in lines] == [("slack", "알림")]
 
