@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import Connection, event, update
 
 from aisops_core.errors import Unauthenticated
 from aisops_core.identity.watch import FULL_LOOK_S, CredentialWatch
+from aisops_core.storage import hot as hot_statements
 from aisops_core.storage.schema import tokens
 from aisops_core.tenants.principal import Principal
 from tests.support.core_store import TENANT, Parts, running
@@ -50,7 +53,9 @@ async def test_a_revocation_by_another_process_ends_the_use_at_the_next_look(
     assert lost == ["r1"]
 
 
-async def test_a_look_reads_one_row_while_nothing_changes(parts: Parts, watch: CredentialWatch) -> None:
+async def test_a_look_reads_one_row_while_nothing_changes(
+    parts: Parts, watch: CredentialWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lost: list[str] = []
     for number in range(5):
         use(watch, (await a_runner(parts, f"r{number}"))[1], lost)
@@ -62,6 +67,12 @@ async def test_a_look_reads_one_row_while_nothing_changes(parts: Parts, watch: C
         if statement.startswith("SELECT"):
             statements.append(statement)
 
+    def hot(connection: Connection, sql: str) -> AbstractContextManager[Any]:
+        statements.append(sql)
+        return cursor(connection, sql)
+
+    cursor = hot_statements._cursor
+    monkeypatch.setattr(hot_statements, "_cursor", hot)
     event.listen(readers, "before_cursor_execute", seen)
     await watch.look()
     event.remove(readers, "before_cursor_execute", seen)

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy import Connection, bindparam, insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 from aisops_core.errors import ConfigError, StorageUnavailable, StorageVersionMismatch
 from aisops_core.storage import migrate
 from aisops_core.storage.engine import Store, build_engine
 from aisops_core.storage.gather import Gather
+from aisops_core.storage.hot import HotQuery, HotStatement
 from aisops_core.storage.schema import HEAD_REVISION, meta, metadata, tenants
 
 
@@ -52,6 +54,37 @@ async def test_a_guilty_unit_fails_alone(store: Store) -> None:
     assert type(outcomes[21]).__name__ == "IntegrityError"
     assert [o for n, o in enumerate(outcomes) if n not in {20, 21}] == [f"k{n}" for n in range(40)]
     assert await keys(store) == {f"k{n}" for n in range(40)}
+
+
+async def test_a_hot_statement_fails_like_any_other(store: Store) -> None:
+    adding = HotStatement(insert(meta), ("key", "value"))
+
+    def twice(connection: Connection) -> None:
+        adding.many(connection, [("secret-key", b"1"), ("secret-key", b"2")])
+
+    units = [store.write(put("before")), store.write(twice), store.write(put("behind"))]
+    outcomes = await asyncio.gather(*units, return_exceptions=True)
+    assert isinstance(outcomes[1], IntegrityError)
+    assert outcomes[::2] == ["before", "behind"]
+    assert await keys(store) == {"before", "behind"}
+
+
+async def test_hot_queries_of_one_read_see_one_moment_on_sqlite(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'core.sqlite'}"
+    migrate.upgrade(url)
+    counting = HotQuery(select(meta.c.key).where(meta.c.key != bindparam("b_key")), ("b_key",))
+    store = Store(url)
+    await store.open()
+    loop = asyncio.get_running_loop()
+
+    def twice(connection: Connection) -> tuple[int, int]:
+        first = len(counting.rows(connection, ""))
+        asyncio.run_coroutine_threadsafe(store.write(put("later")), loop).result(10)
+        return first, len(counting.rows(connection, ""))
+
+    first, second = await store.read(twice)
+    assert first == second == len(await keys(store)) - 1
+    await store.close()
 
 
 async def test_units_run_in_the_order_they_were_handed_in(store: Store) -> None:
