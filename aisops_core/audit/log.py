@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, insert, select
@@ -13,9 +12,7 @@ from aisops_core.storage.engine import Store
 from aisops_core.storage.hot import HotQuery, HotStatement, Row
 from aisops_core.storage.schema import audit_records, tenants
 
-_NAMES: Final = tuple(audit_records.c.keys())
-_APPEND: Final = HotStatement(insert(audit_records), _NAMES)
-_row: Final = attrgetter(*_NAMES)
+_APPEND: Final = HotStatement(insert(audit_records), AuditRecord._fields)
 _VERIFY_PAGE: Final = 1_000
 _LOCK: Final = HotQuery(
     select(tenants.c.tenant_id).where(tenants.c.tenant_id == bindparam("b_tenant_id")).with_for_update(),
@@ -40,7 +37,7 @@ def append(connection: Connection, entries: Sequence[AuditEntry], at_unix_ms: in
         seq, prev_hash = heads[entry.tenant_id]
         record = chain(entry, seq=seq + 1, at_unix_ms=at_unix_ms, prev_hash=prev_hash)
         heads[entry.tenant_id] = (record.seq, record.hash)
-        rows.append(_row(record))
+        rows.append(record)
     _APPEND.many(connection, rows)
 
 

@@ -6,27 +6,26 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from json.encoder import encode_basestring_ascii as quoted
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 GENESIS: Final = bytes(32)
 _encode: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
+class AuditEntry(NamedTuple):
     """Something to be recorded. `detail` holds plain JSON values and never a secret."""
 
     tenant_id: str
     actor: str
     action: str
     subject: str
-    detail: Mapping[str, object] = field(default_factory=dict)
+    detail: Mapping[str, object] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """A recorded entry at its place in its tenant's chain. `seq` counts from 1; `detail` is JSON text."""
+class AuditRecord(NamedTuple):
+    """A recorded entry at its place in its tenant's chain: a row. `seq` counts from 1; `detail` is JSON text."""
 
     tenant_id: str
     seq: int
@@ -41,11 +40,10 @@ class AuditRecord:
 
 def chain(entry: AuditEntry, *, seq: int, at_unix_ms: int, prev_hash: bytes) -> AuditRecord:
     """The record that follows the one whose hash is `prev_hash`."""
-    detail = _encode(entry.detail)
-    digest = _digest(prev_hash, entry.tenant_id, seq, at_unix_ms, entry.actor, entry.action, entry.subject, detail)
-    return AuditRecord(
-        entry.tenant_id, seq, at_unix_ms, entry.actor, entry.action, entry.subject, detail, prev_hash, digest
-    )
+    tenant_id, actor, action, subject, detail = entry
+    text = _spelled(detail)
+    digest = _digest(prev_hash, tenant_id, seq, at_unix_ms, actor, action, subject, text)
+    return AuditRecord(tenant_id, seq, at_unix_ms, actor, action, subject, text, prev_hash, digest)
 
 
 def first_broken(records: Iterable[AuditRecord]) -> int | None:
@@ -69,6 +67,20 @@ def first_broken(records: Iterable[AuditRecord]) -> int | None:
     return None
 
 
-def _digest(prev_hash: bytes, *fields: str | int) -> bytes:
+def _spelled(detail: Mapping[str, object]) -> str:
+    """The detail as JSON; by hand when it is a single text, as for every job submitted, at a tenth of the cost."""
+    if len(detail) == 1:
+        ((key, value),) = detail.items()
+        if type(value) is str:
+            return f"{{{quoted(key)}:{quoted(value)}}}"
+    return _encode(dict(detail))
+
+
+def _digest(
+    prev_hash: bytes, tenant_id: str, seq: int, at_unix_ms: int, actor: str, action: str, subject: str, detail: str
+) -> bytes:
     # A JSON array: every field keeps its own boundary, so no two different records have the same text.
-    return hashlib.sha256(prev_hash + _encode(fields).encode()).digest()
+    text = (
+        f"[{quoted(tenant_id)},{seq},{at_unix_ms},{quoted(actor)},{quoted(action)},{quoted(subject)},{quoted(detail)}]"
+    )
+    return hashlib.sha256(prev_hash + text.encode()).digest()

@@ -18,7 +18,7 @@ from aisops_core.clock import Clock
 from aisops_core.dispatch import job as machine
 from aisops_core.dispatch import store
 from aisops_core.dispatch.job import JobRecord, JobState
-from aisops_core.dispatch.matching import Demand
+from aisops_core.dispatch.matching import route_of
 from aisops_core.dispatch.records import SubmitJob
 from aisops_core.errors import FieldError, Forbidden, IdempotencyMismatch, InputTooLarge, InvalidRequest
 from aisops_core.runners.record import CapabilityRecord
@@ -145,7 +145,6 @@ def submission(
 ) -> Submission:
     """The record of a new job."""
     labels = tuple(sorted(request.labels.items()))
-    demand = Demand(request.capability, labels, request.runner_id)
     timeout_ms = capability.timeout_ms if request.timeout_s is None else max(1, round(request.timeout_s * 1000))
     record = JobRecord(
         tenant_id=principal.tenant_id,
@@ -156,9 +155,9 @@ def submission(
         priority=request.priority,
         effect_class=capability.effect_class,
         timeout_ms=timeout_ms,
-        labels_json=_encode(dict(labels)),
+        labels_json=_encode(dict(labels)) if labels else "{}",
         pinned_runner_id=request.runner_id,
-        route=demand.route,
+        route=route_of(request.capability, labels, request.runner_id),
         runner_id=None,
         lease_id=None,
         lease_until_unix_ms=None,

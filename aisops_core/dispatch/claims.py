@@ -104,20 +104,19 @@ class Lessor:
         self, claims: Claims, market: Market, live: Mapping[str, Capacity], waiting: Sequence[JobRecord]
     ) -> set[str]:
         """Lease jobs, in the order given, to sessions that may have them; returns the ids of those leased."""
-        jobs = {job.job_id: job for job in waiting}
-        keyed = [(job.job_id, market.routes[job.route]) for job in waiting]
-        pairs = assign(keyed, [capacity.offer for capacity in live.values()])
+        wanted = [(job, market.routes[job.route]) for job in waiting]
+        pairs = assign(wanted, [capacity.offer for capacity in live.values()])
         drawn, until = self.random_bytes(LEASE_BYTES * len(pairs)), self.terms.until(self.now_ms)
         patience_ms = self.terms.patience_ms
-        for at, (job_id, runner_id) in enumerate(pairs):
-            capacity, job = live[runner_id], jobs[job_id]
+        for at, (job, runner_id) in enumerate(pairs):
+            capacity = live[runner_id]
             lease_id = drawn[at * LEASE_BYTES : (at + 1) * LEASE_BYTES]
             grant = Grant(runner_id, capacity.ref.session_epoch, capacity.journal_id, lease_id, until, patience_ms)
             machine.lease(job, grant, self.now_ms)
             if capacity.effects.get(job.capability) is not EffectClass.IDEMPOTENT:
                 job.effect_class = EffectClass.AT_MOST_ONCE  # the more careful of the two descriptions counts
             claims.given.append((job, capacity.ref))
-        return {job_id for job_id, _ in pairs}
+        return {job.job_id for job, _ in pairs}
 
 
 def _turn(job: JobRecord) -> tuple[int, str]:

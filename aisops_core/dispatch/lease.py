@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import cached_property
 from typing import Final
 
 from aisops_core.dispatch import job as machine
@@ -21,7 +22,7 @@ CLOCK_STEP_MS: Final = 5_000
 """A wall clock that is corrected by less does no harm."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LeaseTerms:
     """How long things may take, in seconds.
 
@@ -39,27 +40,27 @@ class LeaseTerms:
     start_s: float = 60.0
     cancel_s: float = 120.0
 
-    @property
+    @cached_property
     def lease_ms(self) -> int:
         """Life of a lease, ms."""
         return round(self.lease_s * 1000)
 
-    @property
+    @cached_property
     def grace_ms(self) -> int:
         """Reconnect grace, ms."""
         return round(self.grace_s * 1000)
 
-    @property
+    @cached_property
     def start_ms(self) -> int:
         """Longest wait at the Runner before the first call, ms."""
         return round(self.start_s * 1000)
 
-    @property
+    @cached_property
     def cancel_ms(self) -> int:
         """Longest wait for the answer to a cancellation, ms."""
         return round(self.cancel_s * 1000)
 
-    @property
+    @cached_property
     def patience_ms(self) -> int:
         """How long, beyond its timeout, a job may stay with a Runner that renews: to start, and to bring the result."""
         return self.start_ms + self.lease_ms + self.grace_ms

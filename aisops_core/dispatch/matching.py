@@ -31,12 +31,13 @@ class Demand:
     @property
     def route(self) -> bytes:
         """Digest of the demand (16 octets): equal for jobs that the same Runners may have."""
-        return _route_of(self)
+        return route_of(self.capability, self.labels, self.pinned_runner_id)
 
 
 @lru_cache(maxsize=4096)
-def _route_of(demand: Demand) -> bytes:
-    content = _encode([demand.capability, demand.labels, demand.pinned_runner_id])
+def route_of(capability: str, labels: tuple[tuple[str, str], ...], pinned_runner_id: str | None) -> bytes:
+    """The route of a `Demand` of these parts."""
+    content = _encode([capability, labels, pinned_runner_id])
     return hashlib.sha256(content.encode()).digest()[:_ROUTE_BYTES]
 
 
@@ -131,11 +132,17 @@ def assign(jobs: Sequence[tuple[Key, Demand]], offers: Sequence[Offer]) -> list[
     free = {offer.runner_id: offer.free_slots for offer in offers}
     heaps: dict[Demand, list[tuple[int, str]]] = {}
     pairs: list[tuple[Key, str]] = []
+    last: Demand | None = None
+    heap: list[tuple[int, str]] = []
     for key, demand in jobs:
-        if demand not in heaps:
-            heaps[demand] = [(-o.free_slots, o.runner_id) for o in offers if refusal(demand, o) is None]
-            heapq.heapify(heaps[demand])
-        runner_id = _take(heaps[demand], free)
+        if demand is not last:  # as a rule many in a row ask for the same
+            last, found = demand, heaps.get(demand)
+            if found is None:
+                found = [(-o.free_slots, o.runner_id) for o in offers if refusal(demand, o) is None]
+                heapq.heapify(found)
+                heaps[demand] = found
+            heap = found
+        runner_id = _take(heap, free)
         if runner_id is not None:
             pairs.append((key, runner_id))
     return pairs

@@ -20,6 +20,7 @@ from aisops_core.dispatch.admission import Admitted, Submission
 from aisops_core.dispatch.claims import Claims, Lessor, claim, lease_new, message
 from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.lease import LeaseTerms, clock_stepped
+from aisops_core.dispatch.records import SessionRef
 from aisops_core.dispatch.sessions import LiveSession
 from aisops_core.dispatch.switchboard import Hold, Switchboard
 from aisops_core.dispatch.warden import Warden
@@ -135,14 +136,18 @@ class Pump:
     def _send(self, claims: Claims) -> None:
         now = self._clock.monotonic()
         by_session: dict[int, tuple[LiveSession, list[JobRecord]]] = {}
+        last: SessionRef | None = None
+        session: LiveSession | None = None
         for job, ref in claims.given:
-            session = self._board.sessions.find(ref)
+            if ref is not last:  # as a rule many in a row go to the same
+                last, session = ref, self._board.sessions.find(ref)
             if session is not None and job.lease_id is not None:
                 session.give(job.lease_id, job.job_id, now)
                 by_session.setdefault(id(session), (session, []))[1].append(job)
-            # A session that closed meanwhile keeps the lease: its Runner's next Hello settles it.
-            if job.lease_until_unix_ms is not None:
-                self._board.due(job.lease_until_unix_ms + self._terms.grace_ms)
+        # A session that closed meanwhile keeps the lease: its Runner's next Hello settles it.
+        for until in {job.lease_until_unix_ms for job, _ in claims.given}:
+            if until is not None:
+                self._board.due(until + self._terms.grace_ms)
         for session, jobs in by_session.values():
             self._board.sessions.gave(session)
             session.outlet.send(*[message(job, self._terms) for job in jobs])

@@ -92,8 +92,11 @@ class CoreSession(Party):
         Raises:
             LocalProtocolError: UNEXPECTED_MESSAGE when the state does not allow it.
         """
+        last: type | None = None
         for body in bodies:
-            self._send_step(STEPS[type(body)])
+            if last is not m.Job or type(body) is not last:  # of many jobs in a row, one says whether all may be sent
+                last = type(body)
+                self._send_step(STEPS[last])
             self._queued.append(body)
 
     def committed(self, seq: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +32,7 @@ def test_any_changed_field_shows_at_its_record(at: int, name: str) -> None:
     records = a_chain(10)
     value = getattr(records[at], name)
     changed = value + 1 if isinstance(value, int) else value + (b"x" if isinstance(value, bytes) else "x")
-    records[at] = replace(records[at], **{name: changed})
+    records[at] = records[at]._replace(**{name: changed})
     assert first_broken(records) == at + 1
 
 
