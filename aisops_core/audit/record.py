@@ -76,11 +76,7 @@ def _spelled(detail: Mapping[str, object]) -> str:
     return _encode(dict(detail))
 
 
-def _digest(
-    prev_hash: bytes, tenant_id: str, seq: int, at_unix_ms: int, actor: str, action: str, subject: str, detail: str
-) -> bytes:
+def _digest(prev_hash: bytes, tenant_id: str, seq: int, at_unix_ms: int, *texts: str) -> bytes:
     # A JSON array: every field keeps its own boundary, so no two different records have the same text.
-    text = (
-        f"[{quoted(tenant_id)},{seq},{at_unix_ms},{quoted(actor)},{quoted(action)},{quoted(subject)},{quoted(detail)}]"
-    )
+    text = f"[{quoted(tenant_id)},{seq},{at_unix_ms},{','.join(map(quoted, texts))}]"
     return hashlib.sha256(prev_hash + text.encode()).digest()

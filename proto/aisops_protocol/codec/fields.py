@@ -80,7 +80,19 @@ class Rule:
 class Shape(Generic[T]):
     """How one dataclass and one protobuf message correspond."""
 
-    __slots__ = ("_get", "_names", "_optional", "_read", "_reads", "_write", "_writes", "kind", "rules", "whole")
+    __slots__ = (
+        "_get",
+        "_names",
+        "_optional",
+        "_read",
+        "_reads",
+        "_write",
+        "_writes",
+        "kind",
+        "quick",
+        "rules",
+        "whole",
+    )
 
     def __init__(self, kind: type[T], *rules: Rule, whole: Callable[[T], None] | None = None) -> None:
         """Compile the rules of `kind`; `whole` checks what several fields must fulfil together (raises `Invalid`)."""
@@ -99,6 +111,8 @@ class Shape(Generic[T]):
         self._writes = tuple(rule.write for rule in rules)
         self._read = compile_reader(kind, [Part(one.name, one.read, one.reading, one.present) for one in rules])
         self._write = compile_writer([Part(one.name, one.write, one.writing) for one in rules])
+        self.quick: Callable[[Any], T] = self._read if whole is None else self.read
+        """As `read`, but its error may not name the field."""
 
     def read(self, wire: Any) -> T:
         """The dataclass for a parsed protobuf message.
@@ -108,9 +122,8 @@ class Shape(Generic[T]):
         """
         try:
             value: T = self._read(wire)
-        except Invalid as error:
-            values = self._without_absent(wire, self._get(wire))
-            raise error.under(self._guilty(self._reads, values)) from None
+        except Invalid:
+            raise self._named(self._reads, self._without_absent(wire, self._get(wire))) from None
         if self.whole is not None:
             self.whole(value)
         return value
@@ -123,8 +136,8 @@ class Shape(Generic[T]):
         """
         try:
             wire = self._write(value)
-        except Invalid as error:
-            raise error.under(self._guilty(self._writes, self._get(value))) from None
+        except Invalid:
+            raise self._named(self._writes, self._get(value)) from None
         if self.whole is not None:
             self.whole(value)
         return wire
@@ -135,13 +148,13 @@ class Shape(Generic[T]):
             return values
         return [None if index in absent else value for index, value in enumerate(values)]
 
-    def _guilty(self, checks: Sequence[Check], values: Sequence[Any]) -> str:
-        """Name of the first field whose check fails (asked again, because errors are rare and closures nameless)."""
+    def _named(self, checks: Sequence[Check], values: Sequence[Any]) -> Invalid:
+        """What the first check that fails says (asked again: errors are rare, and the quick way names nothing)."""
         for name, check, value in zip(self._names, checks, values, strict=True):
             try:
                 check(value)
-            except Invalid:
-                return name
+            except Invalid as error:
+                return error.under(name)
         raise AssertionError("a check failed once only")  # pragma: no cover - checks are pure
 
 
@@ -270,7 +283,7 @@ def choice(name: str, kind: type[IntEnum]) -> Rule:
 
 def one(name: str, shape: Shape[Any]) -> Rule:
     """A message that is always there (absent on the wire reads as all empty)."""
-    return Rule(name, shape.read, shape.write)
+    return Rule(name, shape.read, shape.write, reading=Quick("{quick}({v})", {"quick": shape.quick}))
 
 
 def optional(name: str, shape: Shape[Any]) -> Rule:

@@ -8,7 +8,7 @@ UNSPECIFIED, an unknown message as an envelope with body None; everything else t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from google.protobuf.message import DecodeError
 
@@ -22,6 +22,7 @@ from aisops_protocol.messages import (
     CoreBody,
     CoreEnvelope,
     CoreFrame,
+    Job,
     JobAccept,
     JobResult,
     RunnerBody,
@@ -46,6 +47,7 @@ F = TypeVar("F", RunnerFrame, CoreFrame)
 _id: Final[Check] = ident("id").read
 _seq: Final[Check] = count("seq", limits.SEQ).read
 _optional_token: Final[Check] = token("token", optional=True).read
+_QUICK_RUNNER: Final[dict[str, Callable[[Any], Any]]] = {arm: shape.quick for arm, shape in RUNNER_ARMS.items()}
 _BY_KIND: Final[dict[type, tuple[str, Shape[Any]]]] = {
     shape.kind: (arm, shape) for arm, shape in (*RUNNER_ARMS.items(), *CORE_ARMS.items())
 }
@@ -73,6 +75,9 @@ def encode_core_frame(frame: CoreFrame) -> bytes:
     Raises:
         LocalProtocolError: INVALID when a field breaks its limit; TOO_LARGE above `limits.FRAME_BYTES` octets.
     """
+    octets = _frame_of_jobs(frame)
+    if octets is not None and len(octets) <= limits.FRAME_BYTES:
+        return octets
     return _octets(_built(pb.CoreMessage, frame, _write_core_envelope), limits.FRAME_BYTES, "frame")
 
 
@@ -82,7 +87,11 @@ def decode_runner_frame(data: bytes) -> RunnerFrame:
     Raises:
         RemoteProtocolError: TOO_LARGE above `limits.FRAME_BYTES`; INVALID, naming the field, for anything else.
     """
-    return _frame(RunnerFrame, _parsed(pb.RunnerMessage, data), _read_runner_envelope)
+    wire = _parsed(pb.RunnerMessage, data)
+    try:
+        return _quick_runner_frame(wire)
+    except Invalid:  # once more, to say of what
+        return _frame(RunnerFrame, wire, _read_runner_envelope)
 
 
 def decode_core_frame(data: bytes) -> CoreFrame:
@@ -147,6 +156,28 @@ def _built(kind: type[Any], frame: RunnerFrame | CoreFrame, write: Callable[[Any
         )
     except Invalid as error:
         raise _named(error, LocalProtocolError) from None
+
+
+def _frame_of_jobs(frame: CoreFrame) -> bytes | None:
+    """A frame that holds jobs, among whatever else; None: ask the general way, which also says what is wrong."""
+    parts = [hot.frame_head(frame.tenant_id, frame.runner_id, frame.session_id)]
+    if len(frame.envelopes) > limits.FRAME_ENVELOPES:
+        return None
+    for one in frame.envelopes:
+        parts.append(hot.job(one, one.body) if type(one.body) is Job else _general(one))
+        if parts[-1] is None:
+            return None
+    return None if parts[0] is None else b"".join(cast("list[bytes]", parts))
+
+
+def _general(envelope: CoreEnvelope) -> bytes | None:
+    """An envelope as a frame that has nothing else; None when something is wrong with it."""
+    frame: Any = pb.CoreMessage
+    try:
+        octets: bytes = frame(envelopes=[_write_core_envelope(envelope)]).SerializeToString()
+    except Invalid:
+        return None
+    return octets
 
 
 def _write_runner_envelope(envelope: RunnerEnvelope) -> dict[str, Any]:
@@ -220,6 +251,24 @@ def _frame(kind: type[F], wire: Any, read: Callable[[Any], Any]) -> F:
         )
     except Invalid as error:
         raise _named(error, RemoteProtocolError) from None
+
+
+def _quick_runner_frame(wire: pb.RunnerMessage) -> RunnerFrame:
+    """The frame, in few calls an envelope; raises Invalid when something breaks its limit."""
+    envelopes = wire.envelopes
+    if len(envelopes) > limits.FRAME_ENVELOPES:
+        raise Invalid("has too many entries")
+    found = []
+    for one in envelopes:
+        arm, seq, message_id = one.WhichOneof("body"), one.seq, one.message_id
+        if seq > limits.SEQ:
+            raise Invalid("is too large")
+        if message_id:
+            _optional_token(message_id)
+        body = None if arm is None else _QUICK_RUNNER[arm](getattr(one, arm))
+        found.append(RunnerEnvelope(body, seq, message_id, one.critical))
+    session_id = _optional_token(wire.session_id)
+    return RunnerFrame(_id(wire.tenant_id), _id(wire.runner_id), tuple(found), session_id)
 
 
 def _read_runner_envelope(wire: pb.RunnerEnvelope) -> RunnerEnvelope:

@@ -7,10 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisops_protocol import limits
-from aisops_protocol.codec import decode_runner_frame, encode_runner_body, encode_runner_frame, frames, hot
+from aisops_protocol.codec import (
+    decode_core_frame,
+    decode_runner_frame,
+    encode_core_frame,
+    encode_runner_body,
+    encode_runner_frame,
+    frames,
+    hot,
+)
 from aisops_protocol.errors import LocalProtocolError
 from aisops_protocol.messages import (
+    Ack,
+    CoreEnvelope,
+    CoreFrame,
+    EffectClass,
     ExecutionInfo,
+    Job,
     JobAccept,
     JobError,
     JobResult,
@@ -120,3 +133,63 @@ def test_a_frame_that_is_too_large_is_refused_as_ever() -> None:
     frame = RunnerFrame("t", "r", tuple(RunnerEnvelope(None, n, b"m" * 16, sealed=sealed) for n in range(1, 18)))
     with pytest.raises(LocalProtocolError, match="octets, more than"):
         encode_runner_frame(frame)
+
+
+JOBS = st.builds(
+    Job,
+    job_id=IDS,
+    lease_id=TOKENS,
+    attempt=ATTEMPTS,
+    capability=IDS,
+    input=st.binary(max_size=300) | st.integers(16_000, 40_000).map(bytes),
+    input_sha256=st.binary(min_size=32, max_size=32),
+    effect_key=st.text("!az~", min_size=1, max_size=limits.EFFECT_KEY_CHARS),
+    effect_class=st.sampled_from(EffectClass),
+    timeout_ms=st.integers(1, limits.DURATION_MS),
+    lease_ms=st.integers(1, limits.DURATION_MS),
+    start_by_ms=st.integers(0, limits.DURATION_MS),
+    priority=st.integers(-limits.PRIORITY, limits.PRIORITY),
+    execution_id=st.just("") | IDS,
+    step_id=st.just("") | IDS,
+    trace_context=st.just(()) | st.just((("traceparent", "00-1"),)),
+)
+
+
+def core_frame(*bodies: Job | Ack, first: int = 1) -> CoreFrame:
+    numbered = tuple(CoreEnvelope(body, first + at) for at, body in enumerate(bodies))
+    return CoreFrame("t", "r", numbered, b"s" * 16)
+
+
+def generally(frame: CoreFrame) -> bytes:
+    octets: bytes = frames._built(frames.pb.CoreMessage, frame, frames._write_core_envelope).SerializeToString()
+    return octets
+
+
+@given(st.lists(JOBS | st.just(Ack(b"e" * 16, 7)), max_size=4), st.integers(1, limits.SEQ - 4))
+def test_a_frame_of_jobs_is_the_same(bodies: list[Job | Ack], first: int) -> None:
+    frame = core_frame(*bodies, first=first)
+    assert encode_core_frame(frame) == generally(frame)
+    assert decode_core_frame(encode_core_frame(frame)) == frame
+    plain = all(isinstance(body, Job) and not body.trace_context for body in bodies)
+    assert not plain or frames._frame_of_jobs(frame) is not None
+
+
+WORK = Job("j", b"l" * 16, 1, "c", b"{}", b"h" * 32, "j", EffectClass.IDEMPOTENT, 1000)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"job_id": ""}, {"job_id": "a b"}, {"lease_id": b"short"}, {"attempt": 0}, {"attempt": limits.ATTEMPTS + 1},
+        {"capability": ""}, {"capability": "a/b"}, {"input": bytes(limits.JOB_INPUT_BYTES + 1)}, {"input_sha256": b""},
+        {"effect_key": ""}, {"effect_key": "a b"}, {"timeout_ms": 0}, {"timeout_ms": limits.DURATION_MS + 1},
+        {"lease_ms": 0}, {"lease_ms": limits.DURATION_MS + 1}, {"start_by_ms": -1}, {"priority": limits.PRIORITY + 1},
+        {"priority": -limits.PRIORITY - 1}, {"execution_id": "a b"}, {"step_id": "a b"},
+    ],
+)  # fmt: skip
+def test_a_job_outside_its_limits_is_refused_as_ever(change: dict[str, object]) -> None:
+    frame = core_frame(WORK, replace(WORK, **change))
+    assert frames._frame_of_jobs(frame) is None
+    with pytest.raises(LocalProtocolError) as said:
+        encode_core_frame(frame)
+    assert f"envelopes[1].job.{next(iter(change))}" in str(said.value)
