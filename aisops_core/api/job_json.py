@@ -52,11 +52,7 @@ def output_json(data: bytes | None) -> str:
     """Return what a Runner sent as JSON text: as it is when it is strict JSON, written anew when it is not."""
     if not data:
         return "null"
-    try:
-        strict_json.loads(data)
-    except strict_json.NotStrictJson:
-        return _anew(data)
-    return data.decode()
+    return data.decode() if strict_json.is_strict(data) else _anew(data)
 
 
 def _anew(data: bytes) -> str:
@@ -82,11 +78,11 @@ def _text(text: str | None) -> str:
     return "null" if text is None else quoted(text)
 
 
+@lru_cache(maxsize=4096)
 def _moment(unix_ms: int | None) -> str:
     return f'"{_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"' if unix_ms else "null"
 
 
-@lru_cache(maxsize=1024)
 def _second(unix_s: int) -> str:
     return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%S}"
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import to_json
 
 from aisops_core.api.documents import JobDocument, JobPage, LogDocument, LogPage, TimelineDocument, TimelinePage
 from aisops_core.api.job_json import job_json
@@ -21,7 +22,6 @@ from aisops_core.dispatch.resolution import NOTE_CHARS, Verdict
 from aisops_core.tenants.principal import Principal
 from aisops_protocol import limits
 
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 MAX_WAIT_S = 60
 PAGE = 50
 MAX_PAGE = 200
@@ -122,7 +122,7 @@ class SubmitBody(Body):
         """Return the request for dispatch; its input is compact JSON again."""
         return SubmitJob(
             capability=self.capability,
-            input=_compact(self.input).encode(),
+            input=to_json(self.input),
             document=self.input,
             labels=self.labels,
             runner_id=self.runner_id,

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import Connection
@@ -32,7 +32,9 @@ _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS: Final = 80
 _ID_CHARS: Final = 26
 _PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
-_SHIFTS: Final = range(10 * (_ID_CHARS // 2 - 1), -1, -10)
+_LOW_BITS: Final = 40
+_LOW_SHIFTS: Final = range(_LOW_BITS - 10, -1, -10)
+_HIGH_SHIFTS: Final = range(5 * _ID_CHARS - _LOW_BITS - 10, -1, -10)
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _MAY_ACT: Final = frozenset({"admin", "operator"})
 
@@ -65,7 +67,13 @@ def first_id_at(unix_ms: int) -> str:
 
 
 def _spelled(number: int) -> str:
-    return "job_" + "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
+    return _beginning(number >> _LOW_BITS) + "".join([_PAIRS[(number >> shift) & 1023] for shift in _LOW_SHIFTS])
+
+
+@lru_cache(maxsize=16)
+def _beginning(high: int) -> str:
+    """What many ids of one millisecond have in common."""
+    return "job_" + "".join([_PAIRS[(high >> shift) & 1023] for shift in _HIGH_SHIFTS])
 
 
 def check_role(principal: Principal) -> None:
@@ -126,14 +134,6 @@ def digest(request: SubmitJob) -> bytes:
     return hashlib.sha256(_encode(content).encode()).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A checked request on its way into the database."""
-
-    record: JobRecord
-    actor: str
-
-
 def submission(
     principal: Principal,
     request: SubmitJob,
@@ -142,11 +142,11 @@ def submission(
     job_id: str,
     idempotency_key: str | None,
     now_ms: int,
-) -> Submission:
+) -> JobRecord:
     """The record of a new job."""
     labels = tuple(sorted(request.labels.items()))
     timeout_ms = capability.timeout_ms if request.timeout_s is None else max(1, round(request.timeout_s * 1000))
-    record = JobRecord(
+    return JobRecord(
         tenant_id=principal.tenant_id,
         job_id=job_id,
         capability=request.capability,
@@ -178,13 +178,11 @@ def submission(
         input_sha256=hashlib.sha256(request.input).digest(),
         input=request.input,
     )
-    return Submission(record, principal.actor)
 
 
-def count_from(submissions: Iterable[Submission], now_ms: int) -> None:
+def count_from(records: Iterable[JobRecord], now_ms: int) -> None:
     """Let their times run from here: they may have waited for the ones before them, while the clock was set."""
-    for entry in submissions:
-        record = entry.record
+    for record in records:
         record.queue_expires_unix_ms += now_ms - record.created_unix_ms
         record.created_unix_ms = now_ms
 
@@ -193,23 +191,22 @@ Admitted = tuple[JobRecord, bool]
 
 
 def sort_out(
-    connection: Connection, submissions: Sequence[Submission]
-) -> tuple[list[Admitted | IdempotencyMismatch], list[Submission]]:
-    """Tell new submissions from repeated ones.
+    connection: Connection, records: Sequence[JobRecord]
+) -> tuple[list[Admitted | IdempotencyMismatch], list[JobRecord]]:
+    """Tell new jobs from repeated requests.
 
     Returns:
         For each, in order, the job and whether it is new, or IdempotencyMismatch when its key made another job; and
         those that are new and still to be stored.
     """
-    known = _known_keys(connection, submissions)
+    known = _known_keys(connection, records)
     outcomes: list[Admitted | IdempotencyMismatch] = []
-    fresh: list[Submission] = []
-    for entry in submissions:
-        record = entry.record
+    fresh: list[JobRecord] = []
+    for record in records:
         machine.forget_lease(record)  # this unit of work may run a second time
         earlier = known.get((record.tenant_id, record.idempotency_key)) if record.idempotency_key else None
         if earlier is None:
-            fresh.append(entry)
+            fresh.append(record)
             if record.idempotency_key:
                 known[record.tenant_id, record.idempotency_key] = record
             outcomes.append((record, True))
@@ -218,17 +215,15 @@ def sort_out(
     return outcomes, fresh
 
 
-def store_new(connection: Connection, fresh: Sequence[Submission], now_ms: int) -> None:
+def store_new(connection: Connection, fresh: Sequence[JobRecord], now_ms: int) -> None:
     """Store new jobs, each with its audit record.
 
     Where other Cores may be storing the same keys, all do so in one order: in different ones they would wait for each
     other until the database undid one of them.
     """
-    records = [entry.record for entry in fresh]
-    if connection.dialect.name != "sqlite":
-        records.sort(key=_key)
-    store.insert_jobs(connection, records)
-    append(connection, [_audit(entry) for entry in fresh], now_ms)
+    ordered = fresh if connection.dialect.name == "sqlite" else sorted(fresh, key=_key)
+    store.insert_jobs(connection, ordered)
+    append(connection, [_audit(record) for record in fresh], now_ms)
 
 
 def _key(record: JobRecord) -> tuple[str, str]:
@@ -242,11 +237,11 @@ def repeated(earlier: JobRecord, request_digest: bytes) -> Admitted | Idempotenc
     return IdempotencyMismatch(earlier.job_id)
 
 
-def _known_keys(connection: Connection, submissions: Sequence[Submission]) -> dict[tuple[str, str | None], JobRecord]:
+def _known_keys(connection: Connection, records: Sequence[JobRecord]) -> dict[tuple[str, str | None], JobRecord]:
     keys: dict[str, set[str]] = {}
-    for entry in submissions:
-        if entry.record.idempotency_key:
-            keys.setdefault(entry.record.tenant_id, set()).add(entry.record.idempotency_key)
+    for record in records:
+        if record.idempotency_key:
+            keys.setdefault(record.tenant_id, set()).add(record.idempotency_key)
     return {
         (tenant_id, key): job
         for tenant_id, wanted in keys.items()
@@ -254,6 +249,6 @@ def _known_keys(connection: Connection, submissions: Sequence[Submission]) -> di
     }
 
 
-def _audit(entry: Submission) -> AuditEntry:
-    record = entry.record
-    return AuditEntry(record.tenant_id, entry.actor, "job.submit", record.job_id, {"capability": record.capability})
+def _audit(record: JobRecord) -> AuditEntry:
+    about = {"capability": record.capability}
+    return AuditEntry(record.tenant_id, record.created_by, "job.submit", record.job_id, about)

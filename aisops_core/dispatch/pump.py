@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from aisops_core.clock import Clock
 from aisops_core.dispatch import admission, clock_steps, upkeep
 from aisops_core.dispatch import store as job_store
-from aisops_core.dispatch.admission import Admitted, Submission
+from aisops_core.dispatch.admission import Admitted
 from aisops_core.dispatch.claims import Claims, Lessor, claim, lease_new, message
 from aisops_core.dispatch.job import JobRecord, JobState
 from aisops_core.dispatch.lease import LeaseTerms, clock_stepped
@@ -59,17 +59,17 @@ class Pump:
             if self._claiming is not None:
                 self._claiming.cancel()
 
-    def admit(self, entries: Sequence[Submission], now_ms: int) -> asyncio.Future[Outcomes]:
-        """Store submissions, those with a lease already for which a Runner has room: one transaction, one write a job.
+    def admit(self, records: Sequence[JobRecord], now_ms: int) -> asyncio.Future[Outcomes]:
+        """Store new jobs, those with a lease already for which a Runner has room: one transaction, one write a job.
 
         What follows from it is done whether the caller goes on waiting or not.
         """
-        markets = self._board.markets_for([entry.record for entry in entries])
+        markets = self._board.markets_for(records)
         hold, lessor = self._board.hold(markets), self._lessor(now_ms)
 
         def unit(connection: Connection) -> tuple[Outcomes, Claims]:
-            outcomes, fresh = admission.sort_out(connection, entries)
-            claims = lease_new(connection, markets, [entry.record for entry in fresh], lessor)
+            outcomes, fresh = admission.sort_out(connection, records)
+            claims = lease_new(connection, markets, fresh, lessor)
             admission.store_new(connection, fresh, now_ms)
             return outcomes, claims
 

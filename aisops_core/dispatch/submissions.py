@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from aisops_core.clock import Clock
 from aisops_core.dispatch import admission
 from aisops_core.dispatch import store as job_store
-from aisops_core.dispatch.admission import Admitted, Submission
+from aisops_core.dispatch.admission import Admitted
 from aisops_core.dispatch.answers import Answers
 from aisops_core.dispatch.catalog import Catalog, Wanted
 from aisops_core.dispatch.inputs import InputSchemas
@@ -58,7 +58,7 @@ class Submissions:
         self._catalog, self._schemas = catalog, schemas
         self._pump, self._answers = pump, answers
         self._ids = admission.JobIds(clock, random_bytes)
-        self._admission: Gather[Submission, Admitted] = Gather(self._admit)
+        self._admission: Gather[JobRecord, Admitted] = Gather(self._admit)
 
     async def submit(
         self, principal: Principal, request: SubmitJob, idempotency_key: str | None = None, wait_s: float = 0.0
@@ -87,7 +87,7 @@ class Submissions:
         (checked,) = await self._checked(principal, [(request, idempotency_key)])
         if isinstance(checked, CoreError):
             raise checked
-        if not isinstance(checked, Submission):
+        if not isinstance(checked, JobRecord):
             return (await self._ends(principal.tenant_id, [checked], None, wait_s))[0]
         waiting = self._waiting([checked], wait_s)
         try:
@@ -111,13 +111,14 @@ class Submissions:
         """
         admission.check_role(principal)
         checked = await self._checked(principal, wanted)
-        entries = [one for one in checked if isinstance(one, Submission)]
+        entries = [one for one in checked if isinstance(one, JobRecord)]
         waiting = self._waiting(entries, wait_s)
         try:
             stored = iter(await self._stored(entries))
-            outcomes = [next(stored) if isinstance(one, Submission) else one for one in checked]
+            outcomes = [next(stored) if isinstance(one, JobRecord) else one for one in checked]
             room = OutputRoom()
-            admitted = [(room.take(one[0]), one[1]) for one in outcomes if not isinstance(one, CoreError)]
+            taken = [one for one in outcomes if not isinstance(one, CoreError)]
+            admitted = [one if one[1] else (room.take(one[0]), False) for one in taken]  # a new job has no output yet
             last = iter(await self._ends(principal.tenant_id, admitted, waiting, wait_s))
         finally:
             self._forget(waiting)
@@ -125,14 +126,14 @@ class Submissions:
 
     # --- checking ---------------------------------------------------------------------------------------------------
 
-    async def _checked(self, principal: Principal, wanted: Sequence[Keyed]) -> list[Submission | Admitted | CoreError]:
-        """Each request as a submission, as the job an earlier one of its key made, or as what is wrong with it."""
+    async def _checked(self, principal: Principal, wanted: Sequence[Keyed]) -> list[JobRecord | Admitted | CoreError]:
+        """Each request as a new job, as the job an earlier one of its key made, or as what is wrong with it."""
         tenant_id, now_ms = principal.tenant_id, self._clock.unix_ms()
         offers = await self._catalog.find_all(tenant_id, {(one.capability, one.runner_id) for one, _ in wanted})
         fits = await self._fits(wanted, offers)
         late = {key for (_, key), fit in zip(wanted, fits, strict=True) if key and isinstance(fit, _MAY_BE_OLD)}
         earlier = await self._earlier(tenant_id, late) if late else {}
-        outcomes: list[Submission | Admitted | CoreError] = []
+        outcomes: list[JobRecord | Admitted | CoreError] = []
         for (request, key), fit in zip(wanted, fits, strict=True):
             if isinstance(fit, CapabilityRecord):
                 job_id = self._ids.mint()
@@ -169,7 +170,7 @@ class Submissions:
 
     # --- storing ----------------------------------------------------------------------------------------------------
 
-    async def _stored(self, entries: Sequence[Submission]) -> Sequence[Admitted | CoreError]:
+    async def _stored(self, entries: Sequence[JobRecord]) -> Sequence[Admitted | CoreError]:
         """Store one caller's batch; when another process took one of its keys meanwhile, it is found at once again."""
         if not entries:
             return ()
@@ -178,18 +179,18 @@ class Submissions:
                 return await self._admit(entries)
         return await self._admit(entries)
 
-    async def _admit(self, batch: Sequence[Submission]) -> Sequence[Admitted | IdempotencyMismatch]:
+    async def _admit(self, batch: Sequence[JobRecord]) -> Sequence[Admitted | IdempotencyMismatch]:
         now_ms = self._clock.unix_ms()
         admission.count_from(batch, now_ms)
         return await self._pump.admit(batch, now_ms)
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    def _waiting(self, entries: Sequence[Submission], wait_s: float) -> Waiting | None:
+    def _waiting(self, entries: Sequence[JobRecord], wait_s: float) -> Waiting | None:
         """Registered before anything is stored, so that no end is missed and nothing is read again."""
         if wait_s <= 0 or not entries:
             return None
-        return self._board.waiters.add([(entry.record.tenant_id, entry.record.job_id) for entry in entries])
+        return self._board.waiters.add([(record.tenant_id, record.job_id) for record in entries])
 
     def _forget(self, waiting: Waiting | None) -> None:
         if waiting is not None:
