@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from aisops_core.dispatch import store as job_store
-from aisops_core.dispatch.job import JobRecord
+from aisops_core.dispatch.job import TERMINAL, JobRecord
 from aisops_core.dispatch.output_room import OutputRoom
 from aisops_core.dispatch.waiters import Waiters, Waiting
 from aisops_core.storage.engine import Store
@@ -72,13 +72,15 @@ class Answers:
         Raises:
             StorageUnavailable: The database could not serve.
         """
-        waiting.narrow([(job.tenant_id, job.job_id) for job in jobs if not job.terminal])
-        await waiting.until(timeout_s)
         last = {job.job_id: job for job in jobs}
+        going = [(job.tenant_id, job.job_id) for job in jobs if job.state not in TERMINAL]
+        if len(going) < len(waiting.keys):
+            waiting.narrow(going)
+        await waiting.until(timeout_s)
         for job_id, record in waiting.ended.items():
             record.input = last[job_id].input
             last[job_id] = record
-        unknown = [(job.tenant_id, job.job_id) for job in last.values() if not job.terminal]
+        unknown = [key for key in going if key[1] not in waiting.ended]
         return {**last, **await self._many(unknown)} if unknown else last
 
     async def _many(self, keys: Sequence[tuple[str, str]]) -> dict[str, JobRecord]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
     delete,
     insert,
     literal_column,
+    null,
     select,
     update,
 )
@@ -33,7 +35,14 @@ COLUMNS: Final = tuple(JobRecord.__dataclass_fields__)
 _ALL: Final = tuple(jobs.c[name] for name in COLUMNS)
 
 _WITHOUT_BODIES: Final = _ALL[:-2]
-_HEAD: Final = (
+
+
+def _in_order(*names: str) -> tuple[str, ...]:
+    """Columns in the order of the table, in which SQLAlchemy sets them: rows then need not be rearranged."""
+    return tuple(name for name in COLUMNS if name in names)
+
+
+_HEAD: Final = _in_order(
     "state",
     "attempt",
     "effect_class",
@@ -55,11 +64,11 @@ _TENANT: Final = "b_tenant_id"
 _QUEUED: Final[ColumnElement[Any]] = literal_column("'queued'")
 
 
-def _update(names: Sequence[str]) -> HotStatement:
+def _update(names: Sequence[str], fixed: Mapping[str, ColumnElement[Any]] = MappingProxyType({})) -> HotStatement:
     statement = (
         update(jobs)
         .where(jobs.c.tenant_id == bindparam("b_tenant_id"), jobs.c.job_id == bindparam("b_job_id"))
-        .values({name: bindparam(f"b_{name}") for name in names})
+        .values({**{name: bindparam(f"b_{name}") for name in names}, **fixed})
     )
     return HotStatement(statement, [f"b_{name}" for name in (*names, *_KEY)])
 
@@ -70,14 +79,17 @@ _INSERT: Final = HotStatement(insert(jobs), COLUMNS)
 _LATER: Final = frozenset({"started_unix_ms", "cancel_requested_unix_ms", *_END}) - {"error_details"}
 _NEW: Final = tuple(name for name in COLUMNS if name not in _LATER)
 _INSERT_NEW: Final = HotStatement(insert(jobs), _NEW)
-# What a success changes of a job that was active.
-_DONE: Final = (
-    "state", "lease_until_unix_ms", "hold_until_unix_ms", "started_unix_ms", "finished_unix_ms",
-    *COLUMNS[COLUMNS.index("plugin") : COLUMNS.index("input")],
-)  # fmt: skip
-_SAVE_DONE: Final = _update(_DONE)
+# What a success changes of a job that was active; the lease of one that has ended is over.
+_DONE: Final = ("started_unix_ms", "finished_unix_ms", *COLUMNS[COLUMNS.index("plugin") : COLUMNS.index("input")])
+_OVER: Final = {
+    "state": literal_column(f"'{JobState.SUCCEEDED.value}'"),
+    "lease_until_unix_ms": null(),
+    "hold_until_unix_ms": null(),
+}
+_SAVE_DONE: Final = _update(_DONE, _OVER)
 _SAVE_HEAD: Final = _update(_HEAD)
-_SAVE_END: Final = _update((*_HEAD, *_END))
+_HEAD_AND_END: Final = _in_order(*_HEAD, *_END)
+_SAVE_END: Final = _update(_HEAD_AND_END)
 
 
 def _row_of(*names: str) -> Callable[[JobRecord], Row]:
@@ -89,9 +101,9 @@ def _row_of(*names: str) -> Callable[[JobRecord], Row]:
 _row_all: Final = _row_of(*COLUMNS)
 _row_new: Final = _row_of(*_NEW)
 _row_head: Final = _row_of(*_HEAD, *_KEY)
-_row_end: Final = _row_of(*_HEAD, *_END, *_KEY)
+_row_end: Final = _row_of(*_HEAD_AND_END, *_KEY)
 _row_done: Final = _row_of(*_DONE, *_KEY)
-_WHOLE: Final = (*_HEAD, *_END, "queue_expires_unix_ms")
+_WHOLE: Final = _in_order(*_HEAD, *_END, "queue_expires_unix_ms")
 _SAVE_WHOLE: Final = _update(_WHOLE)
 _row_whole: Final = _row_of(*_WHOLE, *_KEY)
 

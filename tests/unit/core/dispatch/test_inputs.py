@@ -27,6 +27,52 @@ def test_plain_json_is_read_as_it_is(value: object) -> None:
     assert strict_json.loads(json.dumps(value, ensure_ascii=False).encode()) == value
 
 
+def accepted(data: bytes) -> bool:
+    try:
+        strict_json.loads(data)
+    except strict_json.NotStrictJson:
+        return False
+    return True
+
+
+PIECES = [
+    b"{", b"}", b"[", b"]", b",", b":", b'"a"', b'"\\u0061"', b'"b"', b'"\xc3\xa9"', b"1", b"-0", b"1.0", b"1e2", b"1e999",
+    b"true", b"null", b"NaN", b"Infinity", b" ", b"\n", b'"\\ud800"', b'"\x00"', b'"\xff"', b"\xef\xbb\xbf", b"01", b"9" * 400,
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=9).map(b"".join))
+def test_strict_is_what_can_be_read(data: bytes) -> None:
+    assert strict_json.is_strict(data) == accepted(data)
+
+
+@given(VALUES)
+def test_what_is_written_compactly_is_strict_too(value: object) -> None:
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, separators=(",", ":"))):
+        assert strict_json.is_strict(text.encode()) == accepted(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("data", "strict"),
+    [
+        (b'{"a":1,"b":{"a":2}}', True),
+        (b'{"a":1,"a":1}', False),
+        (b'{"a":1,"\\u0061":1}', False),
+        (b'{"b":{"a":1,"a":2}}', False),
+        (b"[" * 64 + b"]" * 64, True),
+        (b"[" * 65 + b"]" * 65, False),
+        (b'"\\ud800"', False),
+        (b'"\\ud83d\\ude00"', True),
+        (b"1e999", False),
+        (b"9" * 5000, False),
+        (b'"' + b"x" * 5000 + b'"', True),
+        (b'{"a":"' + b"x" * 5000 + b'","a":1}', False),
+    ],
+)
+def test_strict_or_not(data: bytes, strict: bool) -> None:
+    assert strict_json.is_strict(data) is strict
+
+
 @given(st.binary(max_size=200))
 def test_garbage_is_refused_and_never_an_accident(data: bytes) -> None:
     with contextlib.suppress(strict_json.NotStrictJson):
