@@ -8,7 +8,6 @@ can no longer tell afterwards. Wall-clock milliseconds come in as `now_ms`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from aisops_core.dispatch.record import ACTIVE, TERMINAL, JobRecord, JobState, Note
 from aisops_core.errors import IllegalTransition
 from aisops_protocol.messages import JobResult, RejectReason, ResultStatus
+from aisops_protocol.records import record
 
 
 class JobEvent(StrEnum):
@@ -76,7 +76,7 @@ RESULT_STATES: Final = {status: _ENDINGS[event] for status, event in _RESULT_EVE
 """The state in which each result leaves a job."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grant:
     """The right of one Runner, in one session, to one attempt. `lease_id` (16 random octets) is the fencing token.
 

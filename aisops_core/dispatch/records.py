@@ -8,13 +8,14 @@ from typing import Final, Generic, TypeVar
 
 from aisops_core.dispatch.job import JobState
 from aisops_protocol.messages import LogLevel, Welcome
+from aisops_protocol.records import record
 
 Item = TypeVar("Item")
 DAY_S: Final = 86_400.0
 UNREAD: Final = object()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SubmitJob:
     """A request for one job.
 

@@ -36,8 +36,10 @@ def accepted(data: bytes) -> bool:
 
 
 PIECES = [
-    b"{", b"}", b"[", b"]", b",", b":", b'"a"', b'"\\u0061"', b'"b"', b'"\xc3\xa9"', b"1", b"-0", b"1.0", b"1e2", b"1e999",
-    b"true", b"null", b"NaN", b"Infinity", b" ", b"\n", b'"\\ud800"', b'"\x00"', b'"\xff"', b"\xef\xbb\xbf", b"01", b"9" * 400,
+    b"{", b"}", b"[", b"]", b",", b":", b'"a"', b'"\\u0061"', b'"b"', b'"\xc3\xa9"', b"1", b"-0", b"1.0", b"1e2",
+    b"1e999", b"true",
+    b"null", b"NaN", b"Infinity", b" ", b"\n", b'"\\ud800"', b'"\x00"', b'"\xff"', b"\xef\xbb\xbf", b"01",
+    b"9" * 400,
 ]  # fmt: skip
 
 
