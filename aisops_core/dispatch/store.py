@@ -60,6 +60,7 @@ _HEAD: Final = _in_order(
 _END: Final = ("finished_unix_ms", *COLUMNS[COLUMNS.index("error_code") : COLUMNS.index("input")])
 _KEY: Final = ("tenant_id", "job_id")
 _STATES: Final = {state.value: state for state in JobState}
+_EFFECTS: Final = {int(effect): effect for effect in EffectClass}
 _TENANT: Final = "b_tenant_id"
 _QUEUED: Final[ColumnElement[Any]] = literal_column("'queued'")
 
@@ -167,7 +168,7 @@ _QUEUED_ON: Final = HotQuery(
 def _record(row: Sequence[Any]) -> JobRecord:
     job = JobRecord(*row)
     job.state = _STATES[job.state]
-    job.effect_class = EffectClass(job.effect_class)
+    job.effect_class = _EFFECTS[job.effect_class]
     job.error_retryable, job.error_ambiguous = bool(job.error_retryable), bool(job.error_ambiguous)
     job.truncated = bool(job.truncated)
     return job
