@@ -173,7 +173,7 @@ class DirectConnection(asyncio.Protocol):
         self._body_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._busy_at = self._loop.time()
-        self._held_up = self._paused = False
+        self._held_up = self._paused = self._said_all = False
 
     # --- the transport's side ---------------------------------------------------------------------------------------
 
@@ -197,6 +197,15 @@ class DirectConnection(asyncio.Protocol):
         self._transport = None
         self._forget()
 
+    def eof_received(self) -> bool:
+        """The caller says no more, but may still listen: what it has asked is answered, and that is the end.
+
+        TLS knows no such state: there it means that the caller has gone.
+        """
+        self._said_all = True
+        plain = self._transport is not None and self._transport.get_extra_info("sslcontext") is None
+        return plain and (self._task is not None or self._held_up)
+
     def pause_writing(self) -> None:
         """The caller does not read its answers: nothing more is served until it does."""
         self._held_up = True
@@ -206,6 +215,7 @@ class DirectConnection(asyncio.Protocol):
         self._held_up = False
         if self._task is None:
             self._advance()
+            self._end_when_all_is_said()
 
     # --- serving ----------------------------------------------------------------------------------------------------
 
@@ -278,6 +288,11 @@ class DirectConnection(asyncio.Protocol):
                 trace_id=trace_id,
             )
         self._advance()
+        self._end_when_all_is_said()
+
+    def _end_when_all_is_said(self) -> None:
+        if self._said_all and self._task is None and not self._held_up and self._transport is not None:
+            self._transport.close()
 
     def _told(self, octets: bytes, *, last: bool = False) -> None:
         self._busy_at = self._loop.time()

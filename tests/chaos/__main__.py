@@ -6,13 +6,15 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.chaos import report
+from tests.chaos import processes, report
 from tests.chaos.fault import Fault
 from tests.chaos.registry import UnknownFault, all_faults, chosen
 from tests.chaos.report import Row
@@ -93,10 +95,33 @@ def main(words: Sequence[str] | None = None) -> int:
     form = "full" if arguments.full else "short"
     print(f"seed {seed}, {form} form, {len(faults)} of {len(all_faults())} faults", file=sys.stderr)
     home = Path(tempfile.mkdtemp(prefix="aisops-chaos-"))
-    code = _show(asyncio.run(_run(faults, home, seed, arguments)), arguments)
-    if code == 0:
-        shutil.rmtree(home)
+    stopped: list[signal.Signals] = []
+    try:
+        code = _show(asyncio.run(_until_stopped(_run(faults, home, seed, arguments), stopped)), arguments)
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+        print(f"stopped by {stopped[0].name}; everything it had started is ended", file=sys.stderr)
+        code = 128 + stopped[0]
+    finally:
+        processes.end_descendants()
+    if code == 0 or stopped:
+        shutil.rmtree(home, ignore_errors=bool(stopped))
     return code
+
+
+async def _until_stopped(work: Coroutine[Any, Any, str], stopped: list[signal.Signals]) -> str:
+    """Do the work; SIGTERM or SIGINT ends it, and at once every program that it has started."""
+    task = asyncio.ensure_future(work)
+
+    def stop(number: signal.Signals) -> None:
+        stopped.append(number)
+        processes.kill_descendants()  # they are to be gone, not to end well: an orderly stop may take most of a minute
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    return await task
 
 
 def _join(shares: Sequence[Path], arguments: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,29 @@ class Seen:
     def zombie(self) -> bool:
         """Ended, and nobody has asked how."""
         return self.state == "Z"
+
+
+def descendants() -> list[Seen]:
+    """Every process that this one has started, directly or not, and that has not ended."""
+    seen, mine = everything(), {os.getpid()}
+    while more := {one.pid for one in seen if one.parent in mine} - mine:
+        mine |= more
+    return [one for one in seen if one.pid in mine - {os.getpid()} and not one.zombie]
+
+
+def kill_descendants() -> None:
+    """Kill all of them; those that are being started meanwhile are not met, and sidecars end with their Runner."""
+    for one in descendants():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGKILL)
+
+
+def end_descendants(patience_s: float = 10.0) -> None:
+    """Kill all of them until none is left; for the end, when nothing is started any more."""
+    until = time.monotonic() + patience_s
+    while descendants() and time.monotonic() < until:
+        kill_descendants()
+        time.sleep(0.02)
 
 
 def everything() -> list[Seen]:

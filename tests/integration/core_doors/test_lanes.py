@@ -164,3 +164,25 @@ def test_a_waiting_caller_is_answered_when_core_stops(tmp_path: Path) -> None:
         assert core.stop() == 0
         assert waiting.result(20).json["state"] == "queued"
         kept.http.close()
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+def test_a_caller_that_says_no_more_but_listens_is_answered(core: CoreProcess, requests: int) -> None:
+    """It shuts its side after the request, as `nc -N` does: FIN comes while the operation is under way, or with it."""
+    host, _, port = core.http_url.removeprefix("http://").partition(":")
+    ask = f"GET /api/v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {core.admin_token}\r\n\r\n".encode()
+    for _ in range(20):
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(ask * requests)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.count(b"HTTP/1.1 200 OK\r\n") == requests
+
+
+def test_a_caller_that_says_no_more_in_the_middle_of_a_request_ends_its_connection(core: CoreProcess) -> None:
+    host, _, port = core.http_url.removeprefix("http://").partition(":")
+    head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {core.admin_token}\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{{".encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert b"200 OK" not in b"".join(iter(lambda: connection.recv(65536), b""))
