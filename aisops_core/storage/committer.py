@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from aisops_core.errors import StorageUnavailable
+from aisops_core.storage.checkpoints import Checkpoints
 
 T = TypeVar("T")
 GROUP_LIMIT: Final = 256
@@ -51,6 +52,7 @@ class GroupCommitter:
         engine: The writing engine; one connection of it is used.
         typed: Turns a driver's error into the one callers should see.
         passing: Whether the database undid the group only because of another one, so that it may be run again.
+        checkpoints: Looks after SQLite's log between the commits.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class GroupCommitter:
         engine: Engine,
         typed: Callable[[BaseException], BaseException],
         passing: Callable[[BaseException], bool] = lambda _: False,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._engine = engine
         self._typed = typed
         self._passing = passing
+        self._checkpoints = checkpoints
         self._queue: SimpleQueue[_Unit | None] = SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
@@ -110,7 +114,19 @@ class GroupCommitter:
             if group:
                 self._commit(group)
                 _resolve(group)
+                self._look_after_log()
+        if self._checkpoints is not None:
+            self._checkpoints.stop()
         self._disconnect()
+
+    def _look_after_log(self) -> None:
+        """Between two commits: whoever waited for the last one has been told."""
+        if self._checkpoints is None:
+            return
+        if self.failing:
+            self._checkpoints.refused()
+        else:
+            self._checkpoints.committed()
 
     def _take(self) -> tuple[list[_Unit], bool]:
         """The next group (waits for its first unit) and whether there may be more."""

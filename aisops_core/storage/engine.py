@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -17,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from aisops_core.errors import ConfigError, StorageUnavailable
+from aisops_core.storage.checkpoints import Checkpoints
 from aisops_core.storage.committer import GroupCommitter
 
 T = TypeVar("T")
@@ -29,6 +31,8 @@ _PRAGMAS: Final = (
     "synchronous=FULL",
     "foreign_keys=ON",
     "temp_store=MEMORY",
+    "wal_autocheckpoint=0",  # see `checkpoints`
+    "journal_size_limit=16777216",
 )
 _SQLITE_UNAVAILABLE: Final = (
     "SQLITE_FULL",
@@ -141,7 +145,7 @@ class Store:
         self._writer = build_engine(self._url, writer=True)
         self._readers = build_engine(self._url, writer=False, connections=READERS)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
-        self._committer = GroupCommitter(self._writer, typed, passing)
+        self._committer = GroupCommitter(self._writer, typed, passing, self._checkpoints())
         try:
             await asyncio.to_thread(self._committer.start)
             await self.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
@@ -186,6 +190,10 @@ class Store:
         if self._committer is None:
             raise StorageUnavailable("The store is closed.")
         return self._committer.submit(unit)
+
+    def _checkpoints(self) -> Checkpoints | None:
+        file = make_url(self._url).database
+        return Checkpoints(Path(file)) if self.embedded and file else None
 
     @property
     def embedded(self) -> bool:

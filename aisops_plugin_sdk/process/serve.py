@@ -69,6 +69,7 @@ async def _serve(plugin: Plugin, env: Mapping[str, str], port: int, output: Cont
     output.line({"aisops": 1, "ready": True, "contract": list(CONTRACT_MAJORS), "port": bound, "pid": os.getpid()})
     bridge_standard_logging(sink)
     gc.freeze()  # what the imports left need not be looked through at every collection
+    gc.enable()
     gc.set_threshold(YOUNG, 10, 10)  # a batch makes thousands of objects that go with it: to look at those is in vain
     sidecar.begin()
     await asked.wait()

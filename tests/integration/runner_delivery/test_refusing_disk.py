@@ -20,12 +20,15 @@ from aiohttp import web
 from aisops_protocol.messages import JobResult, ResultStatus
 from aisops_runner import disk
 from aisops_runner.adapters.index import Index
+from aisops_runner.outbox import ballast as ballast_module
 from aisops_runner.outbox import highwater
+from aisops_runner.outbox.outbox import BALLAST_NAME, Outbox
 from tests.chaos.fault import ROOT, tool
 from tests.chaos.injection.private_world import in_private_world, mount_small_disk
 from tests.chaos.network import until
 from tests.integration.runner_delivery.test_kill import job, start_runner
 from tests.support.core_end import CoreEnd, core_end
+from tests.support.outbox_rows import event
 
 pytestmark = pytest.mark.integration
 
@@ -172,3 +175,36 @@ async def _stopped(process: asyncio.subprocess.Process) -> None:
     finally:
         if process.returncode is None:
             process.kill()
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+async def test_on_a_full_disk_the_reserve_takes_the_results_and_is_taken_again_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    await in_private_world(partial(_use_the_reserve, tmp_path / "data"))
+
+
+async def _use_the_reserve(directory: Path) -> None:
+    mount_small_disk(directory, 24 * 1024 * 1024)
+    outbox = await Outbox.open(directory)
+    reserve = directory / BALLAST_NAME
+    assert reserve.stat().st_blocks * 512 >= ballast_module.LEAST_BYTES, "it is room, not a hole"
+    filler = directory / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    stored = 0
+    while reserve.exists():
+        await outbox.put(event(stored, size=50_000))  # each of them is stored: none may be refused while there is room
+        stored += 1
+    await outbox.put(event(stored, size=50_000))
+    assert os.statvfs(directory).f_bavail > 0
+    assert [row.seq for row in await outbox.take(0, 10_000, 1 << 30)] == list(range(1, stored + 2))
+
+    outbox.ack(outbox.last_seq)
+    await until(lambda: outbox.stats.messages == 0, "rows deleted on a disk without its reserve", PATIENCE_S)
+    assert not reserve.exists()
+    filler.unlink()
+    await outbox.put(event(0))
+    await until(reserve.exists, "the reserve being taken again", PATIENCE_S)
+    await outbox.close()
