@@ -32,7 +32,7 @@ _PRAGMAS: Final = (
     "foreign_keys=ON",
     "temp_store=MEMORY",
     "wal_autocheckpoint=0",  # see `checkpoints`
-    "journal_size_limit=16777216",
+    "journal_size_limit=33554432",
 )
 _SQLITE_UNAVAILABLE: Final = (
     "SQLITE_FULL",

@@ -11,12 +11,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-FOLD_PAGES: Final = 1_000
+FOLD_PAGES: Final = 4_000
 LEAST_PAGES: Final = 64
 SHARE_OF_DISK: Final = 32
 FIRST_COMMITS: Final = 16
 MOST_COMMITS: Final = 1_000
-LONGEST: Final = 16
+LONGEST: Final = 8
 """A log this many times as long as it may get is brought in at once, whoever waits."""
 
 

@@ -32,7 +32,7 @@ async def test_a_long_run_keeps_the_log_short_and_the_commits_bring_nothing_in(t
         await store.write(_replace)
         longest = max(longest, (tmp_path / "core.db-wal").stat().st_size)
     assert await store.write(lambda c: c.execute(text("PRAGMA wal_autocheckpoint")).scalar()) == 0
-    assert longest < 6 * FOLD_PAGES * PAGE_BYTES
+    assert longest < 2 * FOLD_PAGES * PAGE_BYTES
     await store.close()
     assert not (tmp_path / "core.db-wal").exists(), "the last one to close brings in what is left"
     with sqlite3.connect(path) as after:
