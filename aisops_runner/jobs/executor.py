@@ -80,8 +80,10 @@ class Executor:
         """Jobs arrived; returns at once."""
         self._machine.intake = _INTAKE[self._outbox.pressure()]
         now = self._clock.monotonic()
+        found: list[Command] = []
         for job in jobs:
-            self._apply(self._machine.received(job, self._offered, now))
+            found += self._machine.received(job, self._offered, now)
+        self._apply(found)
 
     def cancel(self, cancel: JobCancel) -> None:
         """Core wants a job stopped; returns at once."""
