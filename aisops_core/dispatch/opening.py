@@ -22,12 +22,13 @@ from aisops_core.dispatch.job import ACTIVE, Grant, JobRecord, JobState, Note
 from aisops_core.dispatch.lease import LeaseTerms, Returned, Ruling
 from aisops_core.dispatch.records import SessionRef
 from aisops_core.errors import SessionRefused
+from aisops_core.runners.store import INSERT_EVENT
 from aisops_core.storage.hot import HotLookup, HotQuery, HotStatement, Row
-from aisops_core.storage.schema import capabilities, input_schemas, runner_events, runners, watermarks
+from aisops_core.storage.schema import capabilities, input_schemas, runners, watermarks
 from aisops_protocol.errors import Refusal
 from aisops_protocol.limits import PREVIOUS_EPOCHS
 from aisops_protocol.messages import Capability, EffectClass, GapReport, Hello, JobVerdict
-from aisops_protocol.resume import Resume, forgotten, resume
+from aisops_protocol.resume import Resume, forgotten, resume, set_back
 from aisops_protocol.resume import watermarks as shares
 from aisops_protocol.skew import ClockLevel
 
@@ -38,7 +39,7 @@ _OF_RUNNER: Final = (runners.c.tenant_id == bindparam("b_tenant_id")) & (
     runners.c.runner_id == bindparam("b_runner_id")
 )
 _RUNNER: Final = HotQuery(
-    select(runners.c.session_epoch, runners.c.operator_labels_json, runners.c.clock_level)
+    select(runners.c.session_epoch, runners.c.operator_labels_json, runners.c.clock_level, runners.c.confirmed_epoch)
     .where(_OF_RUNNER)
     .with_for_update(),
     _KEY,
@@ -139,13 +140,15 @@ class Opened:
     """What opening did.
 
     `leases` maps the leases this session now holds to (job id, accepted). `stopping` are (job id, lease id) whose
-    cancellation the Runner is told of again, because no verdict does. `clock_level` is what was known of its clock.
+    cancellation the Runner is told of again, because no verdict does. `clock_level` is what was known of its clock,
+    `confirmed_epoch` the newest session before that its disk should know of.
     """
 
     session_epoch: int
     labels: dict[str, str]
     lane: Resume
     clock_level: ClockLevel = ClockLevel.OK
+    confirmed_epoch: int = 0
     offers_changed: bool = True
     verdicts: list[JobVerdict] = field(default_factory=list)
     leases: dict[bytes, tuple[str, bool]] = field(default_factory=dict)
@@ -182,6 +185,9 @@ def open_sessions(
         outcomes[at] = opened
         opened.offers_changed = _report(connection, opening, now_ms)
         opened.lane, lost_epoch = _resume(connection, opening, opened.session_epoch, now_ms)
+        if set_back(opening.hello, opened.confirmed_epoch):
+            lost_epoch = opened.session_epoch - 1
+            _note_set_back(connection, opening, opened.confirmed_epoch, now_ms)
         _reconcile(connection, opening, opened, lost_epoch, terms=terms, now_ms=now_ms, random_bytes=random_bytes)
     _TAKE_OVER.many(connection, taken)
     return [outcomes[at] for at in range(len(openings))]
@@ -212,7 +218,7 @@ def _take_over(connection: Connection, opening: Opening, now_ms: int) -> tuple[O
         stats.dropped,
         stats.quarantined,
     )
-    return Opened(epoch, labels, Resume(0), clock_level=ClockLevel(row[2])), (*values, *key)
+    return Opened(epoch, labels, Resume(0), clock_level=ClockLevel(row[2]), confirmed_epoch=row[3]), (*values, *key)
 
 
 def _report(connection: Connection, opening: Opening, now_ms: int) -> bool:
@@ -273,12 +279,14 @@ def _resume(connection: Connection, opening: Opening, session_epoch: int, now_ms
         gap = describe(GapReport(*lane.gap, "the Runner no longer has these messages"), now_ms)
         if gap is not None:
             at, kind, data = gap
-            connection.execute(
-                insert(runner_events).values(
-                    tenant_id=opening.tenant_id, runner_id=opening.runner_id, at_unix_ms=at, kind=kind, data=data
-                )
-            )
+            INSERT_EVENT.many(connection, [(opening.tenant_id, opening.runner_id, at, kind, data)])
     return lane, lost_epoch
+
+
+def _note_set_back(connection: Connection, opening: Opening, known: int, now_ms: int) -> None:
+    """Once: from the next session on the disk knows of this one."""
+    facts = json.dumps({"last_session": opening.hello.last_session_epoch, "known_to_core": known})
+    INSERT_EVENT.many(connection, [(opening.tenant_id, opening.runner_id, now_ms, "set_back", facts)])
 
 
 def _forget_epochs(connection: Connection, opening: Opening) -> None:

@@ -29,7 +29,7 @@ from aisops_core.storage.engine import Store
 from aisops_core.storage.gather import Gather
 from aisops_core.tenants.principal import Principal
 from aisops_protocol.errors import Refusal
-from aisops_protocol.limits import PROTOCOL_MAX, PROTOCOL_MIN, TOKEN_BYTES
+from aisops_protocol.limits import FEATURE_SESSION_EPOCH, PROTOCOL_MAX, PROTOCOL_MIN, TOKEN_BYTES
 from aisops_protocol.messages import Ack, Heartbeat, Hello, JobCancel, RunnerEnvelope, Welcome
 from aisops_protocol.resume import unfinished
 from aisops_protocol.skew import SkewWatch
@@ -116,6 +116,7 @@ class Reception:
         """No await from the commit to the return: nothing can be sent before the caller has the Welcome."""
         hello, now = request.hello, self._clock.monotonic()
         ref = SessionRef(request.tenant_id, request.runner_id, request.session_id, opened.session_epoch)
+        keeps = bool(hello.feature_bits & FEATURE_SESSION_EPOCH)
         session = LiveSession(
             ref=ref,
             outlet=outlet,
@@ -129,6 +130,7 @@ class Reception:
             unaccepted={lease_id: now for lease_id, (_, accepted) in opened.leases.items() if not accepted},
             backlog=unfinished(hello, opened.lane.seq),
             clock=SkewWatch(opened.clock_level),
+            confirmed_epoch=opened.session_epoch if keeps else opened.confirmed_epoch,
         )
         replaced = self._board.sessions.install(session)
         if replaced is not None:
@@ -157,6 +159,7 @@ class Reception:
             ack_watermark=Ack(request.hello.queue_epoch, opened.lane.seq),
             heartbeat_interval_ms=round(self._heartbeat_s * 1000),
             lease_ms=self._terms.lease_ms,
+            feature_bits=request.hello.feature_bits & FEATURE_SESSION_EPOCH,
             job_verdicts=tuple(opened.verdicts),
         )
 
@@ -211,7 +214,8 @@ class Reception:
         # Only leases that Core gave this session: a Runner cannot renew what it never had.
         held = session.leases
         leases = [(held[lease_id], lease_id) for lease_id in heartbeat.leases if lease_id in held]
-        self.beats.note(Renewal(ref, heartbeat, leases, self._compare_clocks(session, heartbeat), session.clock.level))
+        skew_ms = self._compare_clocks(session, heartbeat)
+        self.beats.note(Renewal(ref, heartbeat, leases, skew_ms, session.clock.level, session.confirmed_epoch))
 
     def _compare_clocks(self, session: LiveSession, heartbeat: Heartbeat) -> int:
         """How far the Runner's clock is ahead of ours, ms; a change of its level is put on record."""

@@ -32,7 +32,8 @@ class LiveSession:
     `leases` maps each lease to its job. `unaccepted` holds, oldest first, those sent without JobAccept yet and when.
     `reserved` counts slots that the Runner says are taken by something Core does not know of, `offered` those that a
     claim under way may give. `backlog` are the earlier openings of its outbox that still have rows to come. `clock` is
-    how far the Runner's clock is off.
+    how far the Runner's clock is off. `confirmed_epoch` is the newest session that its disk certainly knows of once
+    it was heard.
     """
 
     ref: SessionRef
@@ -49,6 +50,7 @@ class LiveSession:
     offered: int = 0
     backlog: tuple[Share, ...] = ()
     clock: SkewWatch = field(default_factory=SkewWatch)
+    confirmed_epoch: int = 0
     draining: bool = False
     turn: int = 0
     """Kept by `Offering`: the order in which sessions are given work."""

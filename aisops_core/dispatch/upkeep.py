@@ -35,6 +35,7 @@ _SEEN_COLUMNS: Final = (
     "queue_quarantined",
     "clock_skew_ms",
     "clock_level",
+    "confirmed_epoch",
 )
 _SEEN: Final = HotStatement(
     update(runners)
@@ -70,7 +71,8 @@ class Swept:
 class Renewal:
     """One heartbeat to record: the Runner lives, and these leases (of job id, lease id) live on.
 
-    `skew_ms` is its clock less Core's, and `clock_level` how bad that is.
+    `skew_ms` is its clock less Core's, and `clock_level` how bad that is. `confirmed_epoch` is the newest session
+    that the Runner's disk certainly knows of.
     """
 
     ref: SessionRef
@@ -78,6 +80,7 @@ class Renewal:
     leases: Sequence[tuple[str, bytes]]
     skew_ms: int = 0
     clock_level: ClockLevel = ClockLevel.OK
+    confirmed_epoch: int = 0
 
 
 def renew(
@@ -121,8 +124,8 @@ def _row_seen(renewal: Renewal, now_ms: int) -> Row:
     beat, ref = renewal.heartbeat, renewal.ref
     stats = beat.queue_stats
     queue = (stats.messages, stats.bytes, stats.dropped, stats.quarantined)
-    clock = (renewal.skew_ms, int(renewal.clock_level))
-    return (now_ms, beat.free_slots, beat.draining, *queue, *clock, ref.tenant_id, ref.runner_id, ref.session_epoch)
+    known = (renewal.skew_ms, int(renewal.clock_level), renewal.confirmed_epoch)
+    return (now_ms, beat.free_slots, beat.draining, *queue, *known, ref.tenant_id, ref.runner_id, ref.session_epoch)
 
 
 def sweep(connection: Connection, now_ms: int, terms: LeaseTerms) -> Swept:

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0003"
+HEAD_REVISION: Final = "0004"
 
 metadata = MetaData(
     naming_convention={
@@ -112,6 +112,7 @@ runners = Table(
     _number("queue_quarantined"),
     Column("clock_skew_ms", BigInteger),  # the Runner's clock less Core's; NULL: not measured yet
     _number("clock_level", SmallInteger),  # ClockLevel
+    _number("confirmed_epoch"),  # of the newest session that was heard from after its Welcome was on the Runner's disk
 )
 
 

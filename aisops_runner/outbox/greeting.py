@@ -22,6 +22,7 @@ class Inventory:
     previous_epochs: tuple[EpochStart, ...]
     journal_id: bytes
     last_core_epoch: bytes
+    last_session_epoch: int
     stats: QueueStats
 
 
@@ -42,6 +43,7 @@ def take_inventory(connection: sqlite3.Connection, epoch: bytes, acked_seq: int)
         previous_epochs=tuple(EpochStart(one.epoch, one.start_seq) for one in openings[:-1]),
         journal_id=schema.get_meta(connection, "journal_id"),
         last_core_epoch=schema.get_meta(connection, "core_epoch"),
+        last_session_epoch=int(schema.get_meta(connection, schema.SESSION_EPOCH) or b"0"),
         stats=store.stats(connection),
     )
 
@@ -53,7 +55,8 @@ def note_told(transaction: Transaction, epoch: bytes) -> None:
     )
 
 
-def note_welcome(transaction: Transaction, epoch: bytes, core_epoch: bytes) -> None:
-    """Put on record that Core knows the opening `epoch`, and Core's own epoch."""
+def note_welcome(transaction: Transaction, epoch: bytes, core_epoch: bytes, session_epoch: int) -> None:
+    """Put on record that Core knows the opening `epoch`, Core's own epoch, and which session this is."""
     transaction.connection.execute("UPDATE epochs SET welcomed = ? WHERE epoch = ?", (schema.WELCOMED, epoch))
     schema.set_meta(transaction.connection, "core_epoch", core_epoch)
+    schema.set_meta(transaction.connection, schema.SESSION_EPOCH, str(session_epoch).encode())

@@ -249,9 +249,9 @@ class Outbox:
         acked = self.acked_seq
         return await self.database.read(lambda connection: take_inventory(connection, self.epoch, acked))
 
-    async def welcomed(self, core_epoch: bytes) -> None:
-        """Core knows this opening now; remember that, and Core's own epoch."""
-        await self.transact(lambda transaction: note_welcome(transaction, self.epoch, core_epoch))
+    async def welcomed(self, core_epoch: bytes, session_epoch: int) -> None:
+        """Core knows this opening now; remember that, Core's own epoch, and which session this is."""
+        await self.transact(lambda transaction: note_welcome(transaction, self.epoch, core_epoch, session_epoch))
 
     async def report(self, unix_ms: int) -> dict[str, Any]:
         """What an operator wants to know of it; see `outbox.report`.

@@ -20,7 +20,15 @@ from aisops_runner import disk
 from aisops_runner.outbox import queue, store
 from aisops_runner.outbox.database import SUSPECT_NAME
 from aisops_runner.outbox.rows import Draft
-from aisops_runner.outbox.schema import columns_of, connect, create_or_check, get_meta, renew_journal_id, set_meta
+from aisops_runner.outbox.schema import (
+    SESSION_EPOCH,
+    columns_of,
+    connect,
+    create_or_check,
+    get_meta,
+    renew_journal_id,
+    set_meta,
+)
 from aisops_runner.outbox.sums import SUMMED_EPOCH
 
 CHECKED_BYTES = 64 * 1024 * 1024
@@ -136,6 +144,7 @@ def _rebuild(draft: Path, path: Path, aside: Path, reason: str) -> Salvage:
             jobs = _save_table(old, fresh, "jobs", "ordinal")
             _save_table(old, fresh, "epochs", "ordinal")
             _save_summed(old, fresh)
+            _save_session(old, fresh)
             renew_journal_id(fresh)
             fresh.execute("COMMIT")
         finally:
@@ -191,6 +200,14 @@ def _save_summed(old: sqlite3.Connection, fresh: sqlite3.Connection) -> None:
     except sqlite3.Error:
         newest = fresh.execute("SELECT epoch FROM epochs ORDER BY ordinal DESC LIMIT 1").fetchone()
         set_meta(fresh, SUMMED_EPOCH, bytes(newest[0]) if newest else b"")
+
+
+def _save_session(old: sqlite3.Connection, fresh: sqlite3.Connection) -> None:
+    """Keep which session was the last; unreadable, Core takes the file for one set back, which is the careful way."""
+    try:
+        set_meta(fresh, SESSION_EPOCH, b"%d" % int(get_meta(old, SESSION_EPOCH) or b"0"))
+    except (sqlite3.Error, ValueError):
+        return
 
 
 def _rows(old: sqlite3.Connection, table: str, columns: str, key: str) -> Iterator[tuple[Any, ...]]:

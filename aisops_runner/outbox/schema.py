@@ -16,6 +16,8 @@ SCHEMA_VERSION = 1
 JOURNAL_ID_BYTES = 16
 RAN_S = "age_s"
 """The name in `meta` of the seconds this Runner has run, by which the journal's rows age."""
+SESSION_EPOCH = "session_epoch"
+"""The name in `meta` of the epoch of the newest session this file knows of."""
 UNTOLD, WELCOMED, TOLD = 0, 1, 2
 """How an opening stands with Core: never named to it, welcomed by it, or named in a Hello that nothing came of yet."""
 

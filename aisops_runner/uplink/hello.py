@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aisops_protocol.limits import FRAME_BYTES, PROTOCOL_MAX, PROTOCOL_MIN
+from aisops_protocol.limits import FEATURE_SESSION_EPOCH, FRAME_BYTES, PROTOCOL_MAX, PROTOCOL_MIN
 from aisops_protocol.messages import Capability, Hello
 from aisops_runner.jobs.stages import Holding
 from aisops_runner.outbox.greeting import Inventory
@@ -81,9 +81,11 @@ def build_hello(
         last_core_epoch=lane.last_core_epoch,
         labels=profile.labels,
         capabilities=tuple(capabilities),
+        feature_bits=FEATURE_SESSION_EPOCH,
         max_message_bytes=FRAME_BYTES,
         job_slots=profile.job_slots,
         held_jobs=holding.jobs,
         queue_stats=lane.stats,
         held_jobs_omitted=holding.omitted,
+        last_session_epoch=lane.last_session_epoch,
     )

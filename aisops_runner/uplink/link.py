@@ -125,7 +125,7 @@ class Link:
             if self._known_core and self._known_core != welcome.core_epoch:
                 _log.warning("Core was restored from a backup; the results of the last day are sent again")
                 await self._jobs.resend_all()
-            await self._outbox.welcomed(welcome.core_epoch)
+            await self._outbox.welcomed(welcome.core_epoch, welcome.session_epoch)
         if replies := self._reader.take_replies():
             await self._outbox.put(*replies)
 

@@ -16,6 +16,9 @@ PROTOCOL_MIN: Final = 1
 PROTOCOL_MAX: Final = 1
 """Newest protocol version this code speaks."""
 
+FEATURE_SESSION_EPOCH: Final = 1
+"""Feature bit of a Runner: each session epoch is on its disk before it says anything in that session."""
+
 # --- frames -----------------------------------------------------------------------------------------------------------
 
 FRAME_BYTES: Final = 4 * 1024 * 1024

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from aisops_protocol import limits
 from aisops_protocol.messages import EpochStart, Hello
 
-__all__ = ["Resume", "Share", "forgotten", "resume", "unfinished", "watermarks"]
+__all__ = ["Resume", "Share", "forgotten", "resume", "set_back", "unfinished", "watermarks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,15 @@ def forgotten(hello: Hello, known: Mapping[bytes, int]) -> frozenset[bytes]:
     full = len(hello.previous_epochs) >= limits.PREVIOUS_EPOCHS
     fallen_out = hello.previous_epochs[0].start_seq if full else 0
     return frozenset(epoch for epoch, seq in known.items() if seq > ends.get(epoch, fallen_out - 1))
+
+
+def set_back(hello: Hello, confirmed_epoch: int) -> bool:
+    """Whether this Runner's disk is certainly older than a session that Core has heard from (0: from none).
+
+    Watermarks show that only when something durable of the lost history has arrived; this shows it also when the line
+    was cut before the JobAccept of a job that was begun.
+    """
+    return bool(hello.feature_bits & limits.FEATURE_SESSION_EPOCH) and hello.last_session_epoch < confirmed_epoch
 
 
 def watermarks(hello: Hello, seq: int) -> dict[bytes, int]:

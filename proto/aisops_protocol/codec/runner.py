@@ -82,6 +82,7 @@ RUNNER_ARMS: Final[dict[str, Shape[Any]]] = {
         one("queue_stats", QUEUE_STATS),
         token("plugin_inventory_hash", limits.HASH_BYTES, optional=True),
         count("held_jobs_omitted", limits.SEQ),
+        count("last_session_epoch", limits.SEQ),
         whole=_numbers_fit,
     ),
     "proof": Shape(m.Proof, octets("signature", limits.SIGNATURE_BYTES, least=1)),

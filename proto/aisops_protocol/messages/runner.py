@@ -40,6 +40,7 @@ class Hello:
     queue_stats: QueueStats = field(default_factory=QueueStats)
     plugin_inventory_hash: bytes = b""
     held_jobs_omitted: int = 0
+    last_session_epoch: int = 0
 
 
 @record

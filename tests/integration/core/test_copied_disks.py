@@ -6,9 +6,9 @@ import secrets
 
 import pytest
 
-from aisops_protocol.limits import PREVIOUS_EPOCHS
+from aisops_protocol.limits import FEATURE_SESSION_EPOCH, PREVIOUS_EPOCHS
 from aisops_protocol.messages import EpochStart, HeldJob, JobPhase, LogEvent, LogLevel, Verdict
-from tests.support.core_store import Parts, ScriptedRunner
+from tests.support.core_store import TENANT, Parts, ScriptedRunner
 
 
 @pytest.mark.parametrize(("capability", "state"), [("kakao.send", "leased"), ("email.send", "uncertain")])
@@ -109,3 +109,83 @@ async def test_a_runner_that_starts_over_and_over_is_not_taken_for_a_copy(parts:
         assert lost.job_id == submitted.id
     again = await runner.job()
     assert (again.job_id, again.attempt) == (submitted.id, 1)
+
+
+# --- by the session epoch, where nothing durable of the lost history has arrived -------------------------------------
+
+
+async def session(runner: ScriptedRunner, last: int, *held: HeldJob) -> int:
+    """Connect as a Runner whose disk knows of the session `last`; the epoch of the new one."""
+    opened = await runner.connect(held, feature_bits=FEATURE_SESSION_EPOCH, last_session_epoch=last)
+    assert opened.welcome.feature_bits == FEATURE_SESSION_EPOCH
+    return opened.ref.session_epoch
+
+
+@pytest.mark.parametrize(("capability", "state"), [("kakao.send", "leased"), ("email.send", "uncertain")])
+async def test_a_copy_is_recognised_though_no_accept_reached_core(
+    parts: Parts, runner: ScriptedRunner, capability: str, state: str
+) -> None:
+    """The original had a session after the copy was made; what it began in it, nobody can tell."""
+    copied = await session(runner, 0)
+    await session(runner, copied)
+    await runner.beat()
+    await parts.submit(capability)
+    job = await runner.job()
+    now = await session(runner, copied)
+    assert (await parts.reaches(job.job_id, state)).attempt == (2 if state == "leased" else 1)
+    (event,) = [one for one in await parts.runners.events(TENANT, "runner-1", 50) if one.kind == "set_back"]
+    assert event.data == f'{{"last_session": {copied}, "known_to_core": {copied + 1}}}'
+    await session(runner, now)
+    assert len(await parts.runners.events(TENANT, "runner-1", 50)) == 1, "its next session is its own"
+
+
+async def test_a_copy_is_recognised_after_reconnects_whose_welcome_never_came_back(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    """The original tried to come back and named the job; Core gave it a session that it never heard of."""
+    copied = await session(runner, 0)
+    last = await session(runner, copied)
+    await runner.beat()
+    await parts.submit("email.send")
+    job = await runner.job()
+    await session(runner, last, HeldJob(job.job_id, job.lease_id, job.attempt, JobPhase.STARTED))
+    await session(runner, copied)
+    await parts.reaches(job.job_id, "uncertain")
+
+
+async def test_the_original_that_comes_back_after_its_copy_is_not_believed_either(
+    parts: Parts, runner: ScriptedRunner
+) -> None:
+    first = await session(runner, 0)
+    await session(runner, first)
+    await runner.beat()
+    await parts.submit("email.send")
+    job = await runner.job()
+    await session(runner, first, HeldJob(job.job_id, job.lease_id, job.attempt, JobPhase.ACCEPTED))
+    await parts.reaches(job.job_id, "uncertain")
+
+
+async def test_a_session_whose_welcome_was_lost_makes_nothing_uncertain(parts: Parts, runner: ScriptedRunner) -> None:
+    last = await session(runner, 0)
+    await runner.beat()
+    await session(runner, last)
+    await parts.submit("email.send")
+    lost = await runner.job()
+    await session(runner, last)
+    again = await runner.job()
+    assert (again.job_id, again.attempt) == (lost.job_id, 1)
+    assert await parts.runners.events(TENANT, "runner-1", 50) == []
+
+
+async def test_a_runner_that_keeps_no_session_epochs_is_judged_as_before(parts: Parts, runner: ScriptedRunner) -> None:
+    """Also between two that keep them: an older version ran for a while on the same disk."""
+    last = await session(runner, 0)
+    await runner.beat()
+    for _ in range(2):
+        await runner.connect()
+        await runner.beat()
+    await parts.submit("email.send")
+    lost = await runner.job()
+    await session(runner, last)
+    again = await runner.job()
+    assert (again.job_id, again.attempt) == (lost.job_id, 1)

@@ -101,7 +101,7 @@ async def test_acknowledged_rows_go_and_numbers_run_on(tmp_path: Path):
 async def test_every_opening_is_a_new_epoch_and_the_old_ones_are_told(tmp_path: Path):
     first = await Outbox.open(tmp_path)
     await first.put(event(1), event(2))
-    await first.welcomed(b"c" * 16)
+    await first.welcomed(b"c" * 16, 3)
     before = await first.inventory()
     await first.close()
 
@@ -117,7 +117,7 @@ async def test_every_opening_is_a_new_epoch_and_the_old_ones_are_told(tmp_path: 
 async def test_twenty_starts_without_a_connection_do_not_push_out_what_core_knows(tmp_path: Path):
     first = await Outbox.open(tmp_path)
     await first.put(event(1))
-    await first.welcomed(b"c" * 16)
+    await first.welcomed(b"c" * 16, 3)
     known = first.epoch
     await first.close()
     for _ in range(20):

@@ -57,6 +57,7 @@ HELLO = m.Hello(
     queue_stats=STATS,
     plugin_inventory_hash=HASH,
     held_jobs_omitted=3,
+    last_session_epoch=7,
 )
 
 RUNNER: dict[str, m.RunnerBody] = {
@@ -135,7 +136,7 @@ def core_frame(body: m.CoreBody) -> m.CoreFrame:
 
 
 RELEASED: dict[str, m.RunnerBody | m.CoreBody] = {
-    "runner.hello": replace(HELLO, held_jobs_omitted=0),
+    "runner.hello": replace(HELLO, held_jobs_omitted=0, last_session_epoch=0),
 }
 """Messages that have grown, as they were released: their golden octets stay, and the whole example is under `NAME+`."""
 

@@ -216,6 +216,7 @@ SPEC[m.Hello] = {
     "max_message_bytes": num(65_536, BIG), "job_slots": num(0, 8192),
     "held_jobs": parts(m.HeldJob, m.HeldJob("job", b"\1" * 16, 1, m.JobPhase.DONE), 8192),
     "queue_stats": part(m.QueueStats), "plugin_inventory_hash": MAYBE_HASH, "held_jobs_omitted": COUNT,
+    "last_session_epoch": COUNT,
 }  # fmt: skip
 
 LINKED = {

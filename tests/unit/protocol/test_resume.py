@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aisops_protocol import limits
 from aisops_protocol import messages as m
-from aisops_protocol.resume import Resume, Share, forgotten, resume, unfinished, watermarks
+from aisops_protocol.resume import Resume, Share, forgotten, resume, set_back, unfinished, watermarks
 from tests.unit.protocol.spec import message
 
 A, B, C, D = (bytes([n]) * 16 for n in range(1, 5))
@@ -99,3 +101,22 @@ def test_history_that_core_has_and_the_runner_has_not(
     why: str, greeting: m.Hello, known: dict[bytes, int], lost: set[bytes]
 ) -> None:
     assert forgotten(greeting, known) == lost
+
+
+@pytest.mark.parametrize(
+    ("last", "confirmed", "keeps", "expected"),
+    [
+        (4, 5, True, True),
+        (0, 1, True, True),
+        (5, 5, True, False),
+        (6, 5, True, False),
+        (0, 0, True, False),
+        (0, 5, False, False),
+    ],
+)
+def test_a_disk_that_does_not_know_of_a_session_it_had_was_set_back(
+    last: int, confirmed: int, keeps: bool, expected: bool
+) -> None:
+    """A session that only Core knows of (its Welcome was lost) says nothing; nor does a Runner that keeps no epochs."""
+    bits = limits.FEATURE_SESSION_EPOCH if keeps else 0
+    assert set_back(replace(hello(1, 1, 1), feature_bits=bits, last_session_epoch=last), confirmed) is expected

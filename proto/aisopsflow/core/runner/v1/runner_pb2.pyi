@@ -939,6 +939,7 @@ class Hello(_message.Message):
     QUEUE_STATS_FIELD_NUMBER: _builtins.int
     PLUGIN_INVENTORY_HASH_FIELD_NUMBER: _builtins.int
     HELD_JOBS_OMITTED_FIELD_NUMBER: _builtins.int
+    LAST_SESSION_EPOCH_FIELD_NUMBER: _builtins.int
     protocol_min: _builtins.int
     """Oldest protocol version it speaks; from 1."""
     protocol_max: _builtins.int
@@ -972,7 +973,9 @@ class Hello(_message.Message):
     cert_fingerprint: _builtins.bytes
     """SHA-256 of the client certificate, DER. Empty without one."""
     feature_bits: _builtins.int
-    """Features it has (bit set); the session uses those of both sides."""
+    """Features it has (bit set); the session uses those of both sides. 1: every session_epoch is on its disk before it says
+    anything in that session, and last_session_epoch names the newest.
+    """
     max_message_bytes: _builtins.int
     """Largest frame it takes: 64 KiB or more. Core sends no larger one."""
     job_slots: _builtins.int
@@ -982,6 +985,10 @@ class Hello(_message.Message):
     held_jobs_omitted: _builtins.int
     """Jobs like those in held_jobs for which the list had no room. Above 0 Core may not conclude from a job's absence in
     the list that it never arrived.
+    """
+    last_session_epoch: _builtins.int
+    """With feature 1: session_epoch of the newest Welcome that its disk knows of; 0 for none. A lower one than that of a
+    session Core has heard from means that the disk was set back, or is a copy.
     """
     @_builtins.property
     def previous_epochs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochStart]:
@@ -1032,10 +1039,11 @@ class Hello(_message.Message):
         queue_stats: Global___QueueStats | None = ...,
         plugin_inventory_hash: _builtins.bytes = ...,
         held_jobs_omitted: _builtins.int = ...,
+        last_session_epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["queue_stats", b"queue_stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "arch", b"arch", "boot_id", b"boot_id", "capabilities", b"capabilities", "cert_fingerprint", b"cert_fingerprint", "clock_unix_ms", b"clock_unix_ms", "credential_generation", b"credential_generation", "epoch_start_seq", b"epoch_start_seq", "feature_bits", b"feature_bits", "held_jobs", b"held_jobs", "held_jobs_omitted", b"held_jobs_omitted", "instance_id", b"instance_id", "job_slots", b"job_slots", "journal_id", b"journal_id", "labels", b"labels", "last_core_epoch", b"last_core_epoch", "max_message_bytes", b"max_message_bytes", "next_seq", b"next_seq", "oldest_unacked_seq", b"oldest_unacked_seq", "os", b"os", "plugin_inventory_hash", b"plugin_inventory_hash", "previous_epochs", b"previous_epochs", "protocol_max", b"protocol_max", "protocol_min", b"protocol_min", "queue_epoch", b"queue_epoch", "queue_stats", b"queue_stats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "arch", b"arch", "boot_id", b"boot_id", "capabilities", b"capabilities", "cert_fingerprint", b"cert_fingerprint", "clock_unix_ms", b"clock_unix_ms", "credential_generation", b"credential_generation", "epoch_start_seq", b"epoch_start_seq", "feature_bits", b"feature_bits", "held_jobs", b"held_jobs", "held_jobs_omitted", b"held_jobs_omitted", "instance_id", b"instance_id", "job_slots", b"job_slots", "journal_id", b"journal_id", "labels", b"labels", "last_core_epoch", b"last_core_epoch", "last_session_epoch", b"last_session_epoch", "max_message_bytes", b"max_message_bytes", "next_seq", b"next_seq", "oldest_unacked_seq", b"oldest_unacked_seq", "os", b"os", "plugin_inventory_hash", b"plugin_inventory_hash", "previous_epochs", b"previous_epochs", "protocol_max", b"protocol_max", "protocol_min", b"protocol_min", "queue_epoch", b"queue_epoch", "queue_stats", b"queue_stats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
