@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from demo.program import free_port
 
 DSN_VARIABLE = "AISOPS_TEST_PG_DSN"
 ACCOUNT = "postgres"
+START_S = 60.0
 
 
 def programs() -> Path | None:
@@ -62,16 +64,21 @@ def server(folder: Path, home: Path, user: str | None, *, fsync: bool = False) -
     subprocess.run(initdb, user=user, check=True, capture_output=True, cwd=home)
     options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": home, "fsync": fsync}
     settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    process = subprocess.Popen(
-        [folder / "postgres", "-D", data, *settings], user=user, cwd=home, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
+    log = home / "server.log"  # a file: nobody reads a pipe on, and a server whose pipe is full stands still
+    with log.open("wb") as told:
+        process = subprocess.Popen([folder / "postgres", "-D", data, *settings], user=user, cwd=home, stderr=told)
     try:
-        for line in process.stderr:
-            if "ready to accept connections" in line:
-                break
+        until_ready(process, log)
         yield f"postgresql://{ACCOUNT}@127.0.0.1:{port}/postgres"
     finally:
         process.send_signal(signal.SIGINT)
-        process.stderr.close()
         process.wait(20)
+
+
+def until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the server accepts connections."""
+    deadline = time.monotonic() + START_S
+    while b"ready to accept connections" not in log.read_bytes():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-500:]}")
+        time.sleep(0.05)
