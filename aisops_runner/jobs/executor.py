@@ -163,17 +163,19 @@ class Executor:
 
     async def run(self) -> None:
         """Store and start until cancelled."""
-        retained_at = self._clock.monotonic()
+        retained_at, more = self._clock.monotonic(), False
         while True:
             now = self._clock.monotonic()
             self._machine.intake = _INTAKE[self._outbox.pressure()]
             self._apply(self._machine.tick(now))
+            if now - retained_at >= RETAIN_EVERY_S:  # first, or a Runner that is never idle would keep everything
+                more = await self._storing.retain(int(now - retained_at))
+                retained_at = now
+            elif more:
+                more = await self._storing.forget()
             if self._storing.waiting:
                 await self._store()
-            elif now - retained_at >= RETAIN_EVERY_S:
-                await self._storing.retain(int(now - retained_at))
-                retained_at = now
-            else:
+            elif not more:
                 await self._rest(retained_at + RETAIN_EVERY_S)
 
     async def settle(self) -> None:

@@ -20,6 +20,7 @@ from aisops_runner.jobs.commands import Finish, Stored
 from aisops_runner.jobs.stages import Held, Holding
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.outbox.rows import Draft
+from aisops_runner.outbox.transaction import Transaction
 
 LOG_LINES_WAITING = 10_000
 NAMED_JOBS = 20
@@ -116,17 +117,29 @@ class Storing:
             log_lines=len(self._logs),
         )
 
-    async def retain(self, ran_s: int) -> None:
+    async def retain(self, ran_s: int) -> bool:
         """Shorten the journal to what it must keep; what fails now is done the next time.
 
         Args:
             ran_s: Seconds the Runner has run since the last time.
+
+        Returns:
+            True when there is more for `forget`.
         """
-        acked = self._outbox.acked_seq
+        acked, limits = self._outbox.acked_seq, retention.limits_for(self._outbox.bounds.max_bytes)
+        return await self._shorten(lambda work: retention.retain(work, acked, ran_s, limits))
+
+    async def forget(self) -> bool:
+        """Forget another slice of what the journal need not keep; True when there is more."""
+        acked, limits = self._outbox.acked_seq, retention.limits_for(self._outbox.bounds.max_bytes)
+        return await self._shorten(lambda work: retention.forget(work, acked, limits))
+
+    async def _shorten(self, unit: Callable[[Transaction], bool]) -> bool:
         try:
-            await self._outbox.transact(lambda work: retention.retain(work, acked, ran_s))
+            return await self._outbox.transact(unit)
         except StorageFailed as error:
             _log.warning("the journal could not be shortened", error=str(error))
+            return False
 
     async def resend_all(self) -> None:
         """Store the kept results of the last day to be sent again.
