@@ -53,14 +53,16 @@ class Database:
     Args:
         path: The database file; `schema.create_or_check` has made its tables.
         ballast: Space to give back when the disk is full.
+        most_bytes: The file never grows beyond this; what would is refused as on a full disk. 0: no bound.
     """
 
-    def __init__(self, path: Path, ballast: Ballast) -> None:
+    def __init__(self, path: Path, ballast: Ballast, most_bytes: int = 0) -> None:
         self._path = path
         self._ballast = ballast
         self._inbox: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._writing = connect(str(path))
+        self._most_bytes = most_bytes
+        self._writing = self._connect()
         self._reading = connect(str(path))
         self._reading.execute("PRAGMA query_only = ON")
         # It holds the log open from its first read on. A writer opened again alone would recover the log, and with it
@@ -235,8 +237,15 @@ class Database:
     def _reopen(self) -> None:
         """Work on a fresh handle; when that fails, the next commit tries again."""
         self._writing.close()
-        self._writing = connect(str(self._path))
+        self._writing = self._connect()
         self._broken = False
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(str(self._path))
+        if self._most_bytes:
+            page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])
+            connection.execute(f"PRAGMA max_page_count = {self._most_bytes // page_bytes}")
+        return connection
 
     def _suspect(self, error: sqlite3.Error) -> None:
         """Leave a mark, so that the next start checks every row instead of failing at the same place again."""

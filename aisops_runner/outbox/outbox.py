@@ -30,6 +30,7 @@ from aisops_runner.outbox.losses import OnLoss, nobody_told, repair_of
 from aisops_runner.outbox.opening import Opened, open_file
 from aisops_runner.outbox.queue import Bounds, Pressure
 from aisops_runner.outbox.report import BALLAST_NAME, FILE_NAME, report
+from aisops_runner.outbox.room import file_bytes
 from aisops_runner.outbox.rows import Row
 from aisops_runner.outbox.tail import Tail
 from aisops_runner.outbox.transaction import Transaction, draft
@@ -112,7 +113,7 @@ class Outbox:
             opened = await asyncio.to_thread(open_file, path, stamp or str(os.getpid()))
             ballast = Ballast(directory / BALLAST_NAME)
             await asyncio.to_thread(ballast.reserve)
-            database = Database(path, ballast)
+            database = Database(path, ballast, file_bytes(bounds or Bounds()))
         except (OSError, sqlite3.Error) as error:
             lock.release()
             raise disk.refusal(f"cannot open {path}", error, path) from error

@@ -10,6 +10,13 @@ from aisops_runner.outbox.queue import Bounds
 
 OUTBOX_BYTES = 512 * 1024 * 1024
 OUTBOX_SHARE = 0.1
+FILE_FACTOR = 2
+LEAST_FILE_BYTES = 16 * 1024 * 1024
+
+
+def file_bytes(bounds: Bounds) -> int:
+    """Where the file itself ends: the lane, results beyond its bound, the journal, and what is free between them."""
+    return max(LEAST_FILE_BYTES, FILE_FACTOR * bounds.max_bytes)
 
 
 def bounds_for(data_dir: Path) -> Bounds:

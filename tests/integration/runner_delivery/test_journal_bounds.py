@@ -1,4 +1,4 @@
-"""The journal stays as short as it need be, however fast jobs come."""
+"""The outbox's file and the journal in it stay within their bounds, however fast jobs come."""
 
 from __future__ import annotations
 
@@ -8,13 +8,37 @@ from typing import Any
 
 import pytest
 
+from aisops_runner.errors import StorageFailed
 from aisops_runner.jobs import executor as executor_module
 from aisops_runner.jobs import retention
+from aisops_runner.outbox.outbox import FILE_NAME, Outbox
+from aisops_runner.outbox.queue import Bounds
+from aisops_runner.outbox.room import file_bytes
 from tests.chaos.network import until
 from tests.support.core_end import core_end
+from tests.support.outbox_rows import event
 from tests.support.runner_end import all_done, job, runner
 
 pytestmark = pytest.mark.integration
+
+
+async def test_the_file_ends_at_its_bound_and_goes_on_when_core_has_taken_something(tmp_path: Path):
+    bounds = Bounds(max_bytes=1 << 20)
+    outbox = await Outbox.open(tmp_path, bounds=bounds)
+
+    async def fill() -> None:
+        for number in range(1000):
+            await outbox.put(*[event(number * 10 + n, size=4000) for n in range(10)])
+
+    with pytest.raises(StorageFailed):
+        await fill()
+    stored = outbox.last_seq
+    assert stored > 1000
+    outbox.ack(stored // 2)
+    await until(lambda: outbox.stats.messages <= stored - stored // 2, "room inside the file", 20)
+    await outbox.put(event(1, size=4000))
+    await outbox.close()
+    assert (tmp_path / FILE_NAME).stat().st_size <= file_bytes(bounds)
 
 
 async def test_one_pass_forgets_everything_that_need_not_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
