@@ -62,6 +62,7 @@ class Database:
         self._inbox: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._most_bytes = most_bytes
+        self._log_pages = pages_for(_size_of_disk(path))
         self._writing = self._connect()
         self._reading = connect(str(path))
         self._reading.execute("PRAGMA query_only = ON")
@@ -70,7 +71,7 @@ class Database:
         self._reading.execute("SELECT messages FROM counters").fetchone()
         self._broken = False
         self._log_path = str(path.with_name(f"{path.name}-wal"))
-        self._folding = Folding(pages_for(_size_of_disk(path)))
+        self._folding = Folding(self._log_pages)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="outbox-read")
         self._thread = threading.Thread(target=self._run, name="outbox-write", daemon=True)
         self.closed = False
@@ -242,8 +243,10 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(str(self._path))
+        page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])
+        # What the log grew to while it could not be folded goes back to the disk when it starts again.
+        connection.execute(f"PRAGMA journal_size_limit = {self._log_pages * page_bytes}")
         if self._most_bytes:
-            page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])
             connection.execute(f"PRAGMA max_page_count = {self._most_bytes // page_bytes}")
         return connection
 

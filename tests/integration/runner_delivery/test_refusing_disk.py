@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -20,9 +21,10 @@ from aiohttp import web
 from aisops_protocol.messages import JobResult, ResultStatus
 from aisops_runner import disk
 from aisops_runner.adapters.index import Index
+from aisops_runner.errors import StorageFailed
 from aisops_runner.outbox import ballast as ballast_module
 from aisops_runner.outbox import highwater
-from aisops_runner.outbox.outbox import BALLAST_NAME, Outbox
+from aisops_runner.outbox.outbox import BALLAST_NAME, FILE_NAME, Outbox
 from tests.chaos.fault import ROOT, tool
 from tests.chaos.injection.private_world import in_private_world, mount_small_disk
 from tests.chaos.network import until
@@ -207,4 +209,34 @@ async def _use_the_reserve(directory: Path) -> None:
     filler.unlink()
     await outbox.put(event(0))
     await until(reserve.exists, "the reserve being taken again", PATIENCE_S)
+    await outbox.close()
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+async def test_what_the_log_grew_to_on_full_disks_goes_back_to_the_disk(tmp_path: Path) -> None:
+    """It had kept a little more of a small disk each time, until there was no room to fold it: for ever refused."""
+    await in_private_world(partial(_fill_again_and_again, tmp_path / "data"))
+
+
+async def _fill_again_and_again(directory: Path) -> None:
+    mount_small_disk(directory, 4 * 1024 * 1024)  # too small for a reserve
+    outbox = await Outbox.open(directory)
+    log, filler = directory / f"{FILE_NAME}-wal", directory / "filler"
+    numbers = itertools.count(1)
+
+    async def until_refused() -> None:
+        for number in numbers:
+            await outbox.put(event(number, size=2000))
+
+    for _ in range(6):
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        with pytest.raises(StorageFailed):
+            await until_refused()
+        filler.unlink()
+        for number in itertools.islice(numbers, 60):
+            await outbox.put(event(number, size=2000))
+            outbox.ack(outbox.last_seq)
+    assert log.stat().st_size < 512 * 1024
     await outbox.close()
