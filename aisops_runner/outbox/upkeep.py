@@ -116,6 +116,9 @@ class Upkeep:
 
     def _start(self) -> None:
         self._disarm()
+        if self._runs:  # a slow disk: one after the other, they write the same files
+            self.schedule()
+            return
         task = asyncio.ensure_future(self.run())
         self._runs.add(task)
         task.add_done_callback(self._done)

@@ -6,13 +6,13 @@ import asyncio
 
 from demo.stage import ROOT
 from tests.chaos.fault import Fault
-from tests.chaos.faults.kills import LOAD
 from tests.chaos.injection.clock import LIBFAKETIME, WallClock
 from tests.chaos.network import reconnects
 from tests.chaos.trial import Trial
 
 JUMPS_S = {"+1 h": 3600, "-1 h": -3600, "-10 y": -10 * 365 * 86400}
 PACE_S = 0.4
+RATE = 5.0  # what the slots of one Runner can do of calls that take so long
 PAUSE_S = (0.6, 1.4)
 
 
@@ -24,8 +24,8 @@ async def jumps(trial: Trial) -> None:
         core_environment={"PYTHONPATH": f"{clocks['core'].search}:{ROOT}"},
     ) as stage:
         await asyncio.to_thread(stage.pace_providers, PACE_S)
-        async with trial.under_load(stage) as load:
-            await load.acknowledged(20)
+        async with trial.under_load(stage, rate=RATE) as load:
+            await load.acknowledged(10)
             lost = reconnects(stage)
             for _ in range(trial.runs):
                 name = trial.rng.choice(list(JUMPS_S))
@@ -47,7 +47,7 @@ FAULTS = (
         "F17",
         "clock jumps",
         "The wall clock of Runner, Core or both jumps by +1 h, -1 h or -10 years, and a second later back.",
-        f"{LOAD}; calls of 0.8 s, so that every jump falls into leases",
+        "5 jobs/s: idempotent, at most once, and with log lines; calls of 0.8 s, so that every jump falls into leases",
         "lost 0, duplicated 0; no lease expires, no session is lost",
         jumps,
         short=8,

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,12 @@ from aisops_protocol.messages import (
     Skip,
 )
 from aisops_runner.errors import DataDirUnusable, EnvelopeTooLarge, StorageFailed
-from aisops_runner.outbox import store
+from aisops_runner.outbox import highwater, store
+from aisops_runner.outbox import upkeep as upkeep_module
+from aisops_runner.outbox.opening import HIGHWATER_NAME
 from aisops_runner.outbox.outbox import FILE_NAME, Outbox
 from aisops_runner.outbox.queue import Bounds
+from tests.chaos.network import until
 from tests.support.outbox_rows import bodies, drain, event, log
 
 pytestmark = pytest.mark.integration
@@ -307,3 +311,43 @@ async def test_beats_offline_are_counted_in_one_row_until_it_is_sent(tmp_path: P
     await outbox.note_offline(Heartbeat(9, offline_beats=1, offline_ms=15_000))
     assert (await drain(outbox))[1] == (2, Heartbeat(9, offline_beats=1, offline_ms=15_000))
     await outbox.close()
+
+
+async def test_upkeep_runs_one_after_the_other_on_a_disk_that_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two at once wrote one draft of the high-water record, and one of them found it gone."""
+    monkeypatch.setattr(upkeep_module, "TRIM_AFTER_S", 0.01)
+    real, free, lock = highwater.save, threading.Event(), threading.Lock()
+    at_once: list[int] = []
+    going = 0
+
+    def slow(*given: Any) -> None:
+        nonlocal going
+        with lock:
+            going += 1
+            at_once.append(going)
+        free.wait(10)
+        real(*given)
+        with lock:
+            going -= 1
+
+    monkeypatch.setattr(highwater, "save", slow)
+    starts = 0
+    start = upkeep_module.Upkeep._start
+
+    def counted(self: upkeep_module.Upkeep) -> None:
+        nonlocal starts
+        starts += 1
+        start(self)
+
+    monkeypatch.setattr(upkeep_module.Upkeep, "_start", counted)
+    outbox = await Outbox.open(tmp_path)
+    await outbox.put(event(1))
+    await until(lambda: at_once, "a record being written", 10)
+    began = starts
+    await outbox.put(event(2))
+    outbox.ack(1)
+    await until(lambda: starts >= began + 3, "the next upkeep being due", 10)
+    free.set()
+    await outbox.close()
+    assert max(at_once) == 1
+    assert highwater.load(tmp_path / HIGHWATER_NAME) == 2
