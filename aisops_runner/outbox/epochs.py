@@ -31,9 +31,9 @@ def prune(openings: Sequence[Opening], keep: int) -> list[Opening]:
     """Forget what tells Core nothing, so that many starts without a connection do not push out what it knows.
 
     An opening Core never heard of matters only as a lower bound; it goes when it numbered nothing. One that Core may
-    know stays: Core would miss it, and take the disk for one set back. Beyond `keep`, what was never welcomed goes
+    know stays: Core would miss it, and take the disk for one set back. Beyond `keep`, what Core never heard of goes
     first, and its bound moves to its successor (sending again what Core has is harmless, swallowing what it has not is
-    loss).
+    loss); then the oldest, which Core expects to fall out of a full list.
 
     Args:
         openings: Oldest first; the newest is not among them.
@@ -48,9 +48,11 @@ def prune(openings: Sequence[Opening], keep: int) -> list[Opening]:
         if not (one.welcomed or one.told) and one.start_seq >= kept[position + 1].start_seq:
             del kept[position]
     while len(kept) > keep:
-        position = next((place for place, one in enumerate(kept[:-1]) if not one.welcomed), 0)
-        gone = kept.pop(position)
-        if not gone.welcomed:
-            heir = kept[position]
-            kept[position] = replace(heir, start_seq=min(heir.start_seq, gone.start_seq))
+        unheard = [place for place, one in enumerate(kept[:-1]) if not (one.welcomed or one.told)]
+        if not unheard:
+            del kept[0]
+            continue
+        gone = kept.pop(unheard[0])
+        heir = kept[unheard[0]]
+        kept[unheard[0]] = replace(heir, start_seq=min(heir.start_seq, gone.start_seq))
     return kept

@@ -48,15 +48,13 @@ def take_inventory(connection: sqlite3.Connection, epoch: bytes, acked_seq: int)
     )
 
 
-def note_told(transaction: Transaction, epoch: bytes) -> None:
-    """Put on record that Core may know the opening `epoch` from now on: a Hello names it, whatever comes of that."""
-    transaction.connection.execute(
-        "UPDATE epochs SET welcomed = ? WHERE epoch = ? AND welcomed = ?", (schema.TOLD, epoch, schema.UNTOLD)
-    )
+def note_told(transaction: Transaction) -> None:
+    """Put on record that Core may know every opening from now on: a Hello names them, whatever comes of that."""
+    transaction.connection.execute("UPDATE epochs SET welcomed = ? WHERE welcomed = ?", (schema.TOLD, schema.UNTOLD))
 
 
-def note_welcome(transaction: Transaction, epoch: bytes, core_epoch: bytes, session_epoch: int) -> None:
-    """Put on record that Core knows the opening `epoch`, Core's own epoch, and which session this is."""
-    transaction.connection.execute("UPDATE epochs SET welcomed = ? WHERE epoch = ?", (schema.WELCOMED, epoch))
+def note_welcome(transaction: Transaction, core_epoch: bytes, session_epoch: int) -> None:
+    """Put on record that Core knows every opening its Hello named, Core's own epoch, and which session this is."""
+    transaction.connection.execute("UPDATE epochs SET welcomed = ?", (schema.WELCOMED,))
     schema.set_meta(transaction.connection, "core_epoch", core_epoch)
     schema.set_meta(transaction.connection, schema.SESSION_EPOCH, str(session_epoch).encode())

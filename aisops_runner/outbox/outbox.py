@@ -243,16 +243,16 @@ class Outbox:
             moved()
 
     async def inventory(self) -> Inventory:
-        """What the next Hello says about the lane; from now on Core may know this opening, and that is on the disk."""
+        """What the next Hello says about the lane; from now on Core may know its openings, and that is on the disk."""
         if not self._told:
-            await self.transact(lambda transaction: note_told(transaction, self.epoch))
+            await self.transact(note_told)
             self._told = True
         acked = self.acked_seq
         return await self.database.read(lambda connection: take_inventory(connection, self.epoch, acked))
 
     async def welcomed(self, core_epoch: bytes, session_epoch: int) -> None:
-        """Core knows this opening now; remember that, Core's own epoch, and which session this is."""
-        await self.transact(lambda transaction: note_welcome(transaction, self.epoch, core_epoch, session_epoch))
+        """Core knows our openings now; remember that, Core's own epoch, and which session this is."""
+        await self.transact(lambda transaction: note_welcome(transaction, core_epoch, session_epoch))
 
     async def report(self, unix_ms: int) -> dict[str, Any]:
         """What an operator wants to know of it; see `outbox.report`.

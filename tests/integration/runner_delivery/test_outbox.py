@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from aisops_protocol.limits import PREVIOUS_EPOCHS
 from aisops_protocol.messages import (
     Heartbeat,
     JobAccept,
@@ -19,6 +20,7 @@ from aisops_protocol.messages import (
     LogLevel,
     Skip,
 )
+from aisops_protocol.resume import forgotten, watermarks
 from aisops_runner.errors import DataDirUnusable, EnvelopeTooLarge, StorageFailed
 from aisops_runner.outbox import highwater, store
 from aisops_runner.outbox import upkeep as upkeep_module
@@ -351,3 +353,28 @@ async def test_upkeep_runs_one_after_the_other_on_a_disk_that_is_slow(tmp_path: 
     await outbox.close()
     assert max(at_once) == 1
     assert highwater.load(tmp_path / HIGHWATER_NAME) == 2
+
+
+async def test_an_opening_that_never_reached_core_by_itself_is_not_missed_in_a_full_history(
+    tmp_path: Path,
+):
+    """A later Hello named it, so Core has a mark of it: it may fall out as the oldest, not before its neighbours."""
+
+    async def opened(*, connects: bool) -> tuple[Any, int]:
+        """What a Hello says of the lane, and the last number given before the end."""
+        outbox = await Outbox.open(tmp_path)
+        lane = None
+        if connects:
+            lane = await outbox.inventory()
+            await outbox.welcomed(b"core", 1)
+        await outbox.put(event(1))
+        last = outbox.last_seq
+        await outbox.close()
+        return lane, last
+
+    for _ in range(PREVIOUS_EPOCHS):
+        await opened(connects=True)
+    await opened(connects=False)
+    before, last = await opened(connects=True)
+    after, _ = await opened(connects=True)
+    assert forgotten(after, watermarks(before, last)) == frozenset()

@@ -58,3 +58,11 @@ def test_an_opening_that_numbered_nothing_but_that_core_knows_is_kept():
     openings = [Opening(b"a", 50, welcomed=True), Opening(b"b", 50, welcomed=False)]
 
     assert prune(openings, keep=16) == openings
+
+
+def test_one_that_a_later_hello_named_falls_out_of_a_full_list_only_as_the_oldest():
+    """Core has a mark of it, though it never spoke itself: taken from the middle, it would be missed there."""
+    openings = [Opening(bytes([n]), 1 + n * 10, welcomed=n != 3, told=n == 3) for n in range(6)]
+
+    assert prune(openings, keep=4) == openings[2:]
+    assert prune(openings, keep=2) == openings[4:]
