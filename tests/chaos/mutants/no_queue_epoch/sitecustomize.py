@@ -11,7 +11,7 @@ from after_import import change  # type: ignore[import-not-found]  # it lies bes
 
 
 def forget_epochs(module: Any) -> None:
-    """Let the highest number ever committed count, and no history be missed."""
+    """Let the highest number ever committed count, and no history and no session be missed."""
 
     def resume(hello: Any, known: Any) -> Any:
         seq = max(known.values(), default=0)
@@ -19,6 +19,7 @@ def forget_epochs(module: Any) -> None:
 
     module.resume = resume
     module.forgotten = lambda hello, known: frozenset()
+    module.set_back = lambda hello, confirmed_epoch: False
 
 
 change("aisops_core.dispatch.opening", forget_epochs)
