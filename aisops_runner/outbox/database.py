@@ -22,7 +22,7 @@ import structlog
 
 from aisops_runner.errors import StorageFailed
 from aisops_runner.outbox.ballast import Ballast
-from aisops_runner.outbox.folding import FOLD_PAGES, Folding, pages_for
+from aisops_runner.outbox.folding import Folding, pages_for
 from aisops_runner.outbox.schema import connect
 
 T = TypeVar("T")
@@ -244,9 +244,8 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         connection = connect(str(self._path))
         page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])
-        if self._log_pages < FOLD_PAGES:
-            # A small disk: what the log grew to while it could not be folded is given back when it starts again.
-            connection.execute(f"PRAGMA journal_size_limit = {2 * self._log_pages * page_bytes}")
+        # What the log grew to while it could not be folded goes back to the disk when it starts again.
+        connection.execute(f"PRAGMA journal_size_limit = {2 * self._log_pages * page_bytes}")
         if self._most_bytes:
             connection.execute(f"PRAGMA max_page_count = {self._most_bytes // page_bytes}")
         return connection

@@ -25,7 +25,6 @@ _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 0",  # see `folding`
-    "PRAGMA journal_size_limit = 4194304",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA temp_store = MEMORY",
 )
@@ -104,7 +103,9 @@ def connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         for pragma in _PRAGMAS:
-            connection.execute(pragma)
+            # To the end: a disk that refuses the write-ahead log says so only after the first row. Unheard, there is
+            # none that our reader holds open, and a commit that was refused comes back with the next handle.
+            connection.execute(pragma).fetchall()
     except sqlite3.Error:
         connection.close()
         raise

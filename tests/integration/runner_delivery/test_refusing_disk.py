@@ -26,6 +26,7 @@ from aisops_runner.outbox import ballast as ballast_module
 from aisops_runner.outbox import highwater
 from aisops_runner.outbox.outbox import BALLAST_NAME, FILE_NAME, Outbox
 from tests.chaos.fault import ROOT, tool
+from tests.chaos.injection.failing_disk import SYNC, failing
 from tests.chaos.injection.private_world import in_private_world, mount_small_disk
 from tests.chaos.network import until
 from tests.integration.runner_delivery.test_kill import job, start_runner
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.integration
 
 STOP_S = 60.0
 PATIENCE_S = 30.0
+NO_FIU = tool("fiu-run", "fiu-utils").missing()
 MISSING = "; ".join(filter(None, (need.missing() for need in (ROOT, tool("mount")))))
 
 
@@ -240,3 +242,32 @@ async def _fill_again_and_again(directory: Path) -> None:
             outbox.ack(outbox.last_seq)
     assert log.stat().st_size < 512 * 1024
     await outbox.close()
+
+
+_OPENINGS = """
+import sqlite3, sys
+from pathlib import Path
+from aisops_runner.outbox import schema
+opened = without_log = 0
+for number in range(80):
+    path = Path(sys.argv[1]) / f"{number}.db"
+    try:
+        connection = schema.connect(str(path))
+    except sqlite3.Error:
+        continue
+    opened += 1
+    without_log += path.read_bytes()[18:20] != bytes([2, 2])  # the file format's mark of a write-ahead log
+    connection.close()
+print(opened, without_log)
+"""
+
+
+@pytest.mark.skipif(bool(NO_FIU), reason=NO_FIU)
+async def test_an_outbox_is_opened_with_its_log_or_not_at_all(tmp_path: Path) -> None:
+    """Without the log that the reader holds open, rows that were refused came back with the writer's next handle."""
+    command = failing((sys.executable, "-c", _OPENINGS, str(tmp_path)), {SYNC: 0.5})
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    said, _ = await process.communicate()
+    opened, without_log = map(int, said.split())
+    assert 0 < opened < 80
+    assert without_log == 0
