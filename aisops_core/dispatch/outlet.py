@@ -8,7 +8,12 @@ from aisops_protocol.messages import CoreBody
 
 
 class Outlet(Protocol):
-    """The sending side of one session. Both methods return at once and never raise for a stream that has ended."""
+    """The sending side of one session. The methods return at once and never raise for a stream that has ended."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether the Runner has not taken for a while what is being written for it."""
+        ...
 
     def send(self, *bodies: CoreBody) -> None:
         """Queue messages for the Runner, in order."""

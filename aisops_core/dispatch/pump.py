@@ -220,7 +220,7 @@ class Timekeeper:
         return board.next_due_unix_ms
 
     async def _redeliver(self, now: float) -> None:
-        for session in self._board.sessions.awaiting():
+        for session in self._awaiting():
             late = session.overdue(now, self._terms.accept_s)
             if late:
                 job_ids = [session.leases[lease_id] for lease_id in late if lease_id in session.leases]
@@ -232,13 +232,20 @@ class Timekeeper:
                 )
                 send_again(session, found.values(), late, self._terms)
 
+    def _awaiting(self) -> list[LiveSession]:
+        """Sessions whose JobAccepts are awaited.
+
+        Not one that takes nothing now: what it was given still waits for it here, and a second copy would not help.
+        """
+        return [session for session in self._board.sessions.awaiting() if not session.outlet.behind]
+
     def _pause_s(self) -> float:
         pauses = [LOOK_S]
         if self._board.next_due_unix_ms is not None:
             pauses.append((self._board.next_due_unix_ms - self._clock.unix_ms()) / 1000)
         now = self._clock.monotonic()
         pauses.append(self._warden.next_look() - now)
-        for session in self._board.sessions.awaiting():
+        for session in self._awaiting():
             overdue = session.next_overdue(self._terms.accept_s)
             if overdue is not None:
                 pauses.append(overdue - now)

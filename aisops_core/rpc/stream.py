@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -40,6 +40,7 @@ from aisops_protocol.session import (
 log = structlog.get_logger("aisops_core.rpc")
 
 WRITE_TIMEOUT_S = 30.0
+BEHIND_S = 1.0
 ACK_DELAY_S = 0.02
 ACK_MESSAGES = 64
 
@@ -72,6 +73,7 @@ class Stream:
         "_unacknowledged",
         "_unanswered",
         "_write",
+        "_writing_since",
     )
 
     def __init__(
@@ -99,8 +101,15 @@ class Stream:
         self._unacknowledged = 0
         self._ack_timer: asyncio.TimerHandle | None = None
         self._unanswered, self._answered = 0, Bell()
+        self._writing_since: float | None = None
 
     # --- the Outlet -----------------------------------------------------------------------------------------------
+
+    @property
+    def behind(self) -> bool:
+        """Whether the Runner has not taken a frame for a while."""
+        since = self._writing_since
+        return since is not None and self._clock.monotonic() - since >= BEHIND_S
 
     def send(self, *bodies: CoreBody) -> None:
         """Queue messages for the Runner, in order; before Welcome they wait, after the end they are dropped."""
@@ -305,12 +314,12 @@ class Stream:
         elif self._ack_timer is None:
             self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY_S, self._to_write.ring)
 
-    def _take_frames(self) -> Sequence[CoreFrame]:
+    def _take_frames(self) -> list[CoreFrame]:
         if self._ack_timer is not None:
             self._ack_timer.cancel()
             self._ack_timer = None
         self._unacknowledged = 0
-        return self._session.frames() if self._ending is not GONE else ()
+        return self._session.frames() if self._ending is not GONE else []
 
     async def _write_all(self) -> None:
         while True:
@@ -324,12 +333,15 @@ class Stream:
 
     async def _write_some(self) -> bool:
         """Write what the session wants written now; False when that is nothing, or when the Runner takes nothing."""
-        frames = self._take_frames()
-        for frame in frames:
+        waiting = self._take_frames()[::-1]
+        wrote = bool(waiting)
+        while waiting:  # no frame is kept beside its octets: of a Runner that takes nothing, one copy is enough
+            self._writing_since = self._clock.monotonic()
             try:
                 async with asyncio.timeout(WRITE_TIMEOUT_S):
-                    await self._write(encode_core_frame(frame))
+                    await self._write(encode_core_frame(waiting.pop()))
             except TimeoutError:
                 self._ending = self._ending or ending(STUCK, "The Runner does not read what it is sent.")
                 return False
-        return bool(frames)
+            self._writing_since = None
+        return wrote

@@ -204,6 +204,8 @@ class ScriptedRunner:
         self.opened: OpenedSession | None = None
 
     # the Outlet
+    behind = False
+
     def send(self, *bodies: CoreBody) -> None:
         self.received.extend(bodies)
         self.changed.set()

@@ -113,6 +113,7 @@ class Link:
         self.down: asyncio.Queue[CoreBody] = asyncio.Queue()
         self.blocked = asyncio.Event()
         self.blocked.set()
+        self.writing = asyncio.Event()
         self.timer = Timer(self.clock)
         self.flow = Flow(FlowTerms(), lambda: self.stream.regrant())
         self.stream = Stream(
@@ -133,7 +134,9 @@ class Link:
         return item
 
     async def _write(self, data: bytes) -> None:
+        self.writing.set()
         await self.blocked.wait()
+        self.writing.clear()
         frame = decode_core_frame(data)
         self.runner.receive(frame, self.clock.now)
         for envelope in frame.envelopes:

@@ -186,6 +186,23 @@ async def test_a_job_not_accepted_in_time_is_sent_again_under_the_same_lease(
     assert (await runner.job()).job_id == marker.id
 
 
+async def test_a_runner_that_takes_nothing_is_sent_no_second_copy(parts: Parts, runner: ScriptedRunner) -> None:
+    other = await ScriptedRunner(parts, "runner-2").enroll()
+    await runner.connect()
+    await parts.submit()
+    first = await runner.job()
+    await other.connect()
+    await parts.submit(runner_id="runner-2")
+    theirs = await other.job()
+    runner.behind = True
+    await parts.pass_time(30)
+    assert await other.job() == theirs, "the look that would have sent both again"
+    assert not [body for body in runner.received if isinstance(body, Job)]
+    runner.behind = False
+    await parts.pass_time(1)
+    assert await runner.job() == first
+
+
 async def test_a_job_nobody_takes_ends_when_its_queue_time_is_over(parts: Parts, runner: ScriptedRunner) -> None:
     await runner.connect()
     await runner.disconnect()

@@ -24,6 +24,8 @@ SLACK = "slack.send"
 class Silent:
     """An outlet nobody listens to."""
 
+    behind = False
+
     def send(self, *bodies: Any) -> None: ...
 
     def close(self, code: str, message: str) -> None: ...

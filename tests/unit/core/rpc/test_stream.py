@@ -201,6 +201,21 @@ async def test_a_runner_that_does_not_read_is_given_up(link: Link, monkeypatch: 
     assert (await link.end()).code == "STUCK"
 
 
+async def test_a_runner_that_takes_nothing_is_behind_until_it_does(link: Link) -> None:
+    await link.greet()
+    link.blocked.clear()
+    link.stream.send(Ping(1))
+    await link.writing.wait()
+    assert not link.stream.behind
+    link.clock.now += stream_module.BEHIND_S
+    assert link.stream.behind
+    link.blocked.set()
+    await link.receive(Ping)
+    link.stream.send(Ping(2))
+    await link.receive(Ping)
+    assert not link.stream.behind
+
+
 async def test_silence_ends_the_stream(link: Link) -> None:
     await link.greet()
     link.clock.now += 44
