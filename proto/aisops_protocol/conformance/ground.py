@@ -17,6 +17,7 @@ from aisops_protocol.conformance.findings import Skipped, Unmet
 from aisops_protocol.conformance.line import Line
 from aisops_protocol.conformance.process import RunnerProcess
 from aisops_protocol.conformance.pulse import Pulse
+from aisops_protocol.limits import FEATURE_SESSION_EPOCH
 
 __all__ = ["AT_MOST_ONCE", "CAPABILITIES", "IDEMPOTENT", "Ground", "demand", "skip_unless", "told"]
 
@@ -32,6 +33,8 @@ CONNECT_S = 30.0
 ATTACHED_S = 90.0
 """A runner that nobody can start afresh may still be in the longest wait that an earlier check led it into."""
 BEAT_MS = 2_000
+EPOCH_STEP = 7
+"""Session epochs rise, and not by one: a runner that counts sessions itself names others."""
 
 
 def demand(fact: object, expected: str, came: str) -> None:
@@ -169,13 +172,14 @@ class Ground:
         rulings = [m.JobVerdict(one.job_id, self._ruling(one, verdicts or {})) for one in hello.held_jobs]
         given: dict[str, Any] = {
             "session_id": secrets.token_bytes(16),
-            "session_epoch": len(self.core.lines),
+            "session_epoch": EPOCH_STEP * len(self.core.lines),
             "core_epoch": self.core.epoch,
             "core_replica": "conformance",
             "protocol": hello.protocol_max,
             "clock_unix_ms": int(time.time() * 1000),
             "ack_watermark": m.Ack(hello.queue_epoch, seq),
             "heartbeat_interval_ms": BEAT_MS,
+            "feature_bits": hello.feature_bits & FEATURE_SESSION_EPOCH,
             "job_verdicts": tuple(rulings),
         }
         made = m.Welcome(**{**given, **fields})

@@ -23,6 +23,7 @@ MODULES: Final = (
     "frames",
     "lane",
     "resuming",
+    "sessions",
     "work",
     "crashes",
     "cancelling",

@@ -47,7 +47,8 @@ async def test_a_runner_that_runs_already_passes_and_what_needs_a_kill_is_skippe
     await process.start()
     try:
         settings = Settings(launch=None, identity=IDENTITY, listen=f"127.0.0.1:{port}", token="tok", patience=2.0)
-        subjects = {"hello", "ack", "crash", "duplicate", "cancel", "numbers", "core-epoch", "drain", "output"}
+        subjects = {"hello", "ack", "crash", "duplicate", "cancel", "numbers", "core-epoch", "drain", "output",
+                    "session-epoch"}  # fmt: skip
         chosen = [check for check in quick() if check.id.split(".")[0] in subjects and check.id != "hello.timeout"]
         findings = await examine(settings, chosen, lambda _: None)
     finally:

@@ -15,7 +15,7 @@ import grpc.aio
 
 from aisops_protocol.codec import METHOD_PATH, decode_core_frame, encode_runner_frame
 from aisops_protocol.errors import ProtocolError
-from aisops_protocol.limits import HEARTBEAT_S
+from aisops_protocol.limits import FEATURE_SESSION_EPOCH, HEARTBEAT_S
 from aisops_protocol.messages import (
     Capability,
     CoreFrame,
@@ -117,6 +117,8 @@ class Link:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
                 stream.cancel()
+                if session.welcome is not None:
+                    self._store.parted(session.welcome.session_epoch)
 
     def _hello(self) -> Hello:
         held = [HeldJob(job.job_id, job.lease, job.attempt, job.phase) for job in self._store.held()]
@@ -128,7 +130,14 @@ class Link:
             oldest_unacked_seq=self._store.oldest(), journal_id=self._store.journal_id,
             previous_epochs=self._store.previous, last_core_epoch=self._store.core_epoch(),
             capabilities=tuple(offered), job_slots=SLOTS, held_jobs=tuple(held),
+            feature_bits=FEATURE_SESSION_EPOCH, last_session_epoch=self._last_session(),
         )  # fmt: skip
+
+    def _last_session(self) -> int:
+        known = self._store.session_epoch()
+        if self._fault is Fault.SESSION_INVENTED:
+            return known or 1
+        return 0 if self._fault is Fault.SESSION_UNNAMED else known
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -183,7 +192,7 @@ class Link:
         welcome = event.welcome
         if hello.last_core_epoch and hello.last_core_epoch != welcome.core_epoch:
             self.work.resend_all()
-        self._store.welcomed(welcome.core_epoch)
+        self._store.welcomed(welcome.core_epoch, welcome.session_epoch)
         away_s = time.monotonic() - self._heard_at
         if away_s >= HEARTBEAT_S:
             beats, away_ms = int(away_s / HEARTBEAT_S), int(away_s * 1000)

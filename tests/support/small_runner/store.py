@@ -140,15 +140,26 @@ class Store:
         rows = self._rows.execute(f"SELECT * FROM jobs WHERE {where} ORDER BY rowid", values).fetchall()
         return [Known(*row[:3], JobPhase(row[3]), *row[4:7], EffectClass(row[7]), *row[8:]) for row in rows]
 
-    # --- Core's epoch -------------------------------------------------------------------------------------------------
+    # --- what a Welcome said ------------------------------------------------------------------------------------------
 
     def core_epoch(self) -> bytes:
         """Of the last Welcome; empty before one."""
         return bytes(self._once("core", b""))
 
-    def welcomed(self, core_epoch: bytes) -> None:
-        """Note it."""
+    def session_epoch(self) -> int:
+        """Of the last Welcome; 0 before one."""
+        return int(self._once("session", 0))
+
+    def welcomed(self, core_epoch: bytes, session_epoch: int) -> None:
+        """Note both, before anything is said in the session."""
         self._set("core", core_epoch)
+        if self._fault is not Fault.SESSION_LATE:
+            self._set("session", session_epoch)
+
+    def parted(self, session_epoch: int) -> None:
+        """A stream is over; a wrong runner notes only now which session it had."""
+        if self._fault is Fault.SESSION_LATE:
+            self._set("session", session_epoch)
 
 
 def taken(job: Job) -> Known:
