@@ -12,10 +12,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "plugins" / "conformance"
 
 
-def small_runner(fault: Fault = Fault.NONE) -> Launch:
-    """The small runner, right or wrong."""
+def small_runner(fault: Fault = Fault.NONE, *, holds: int = 0) -> Launch:
+    """The small runner, right or wrong.
+
+    Args:
+        fault: What is wrong with it.
+        holds: It takes no job beyond so many; 0: it takes all.
+    """
     command = f"{sys.executable} -m tests.support.small_runner {fault}"
-    return Launch(command, {"PYTHONPATH": str(ROOT)})
+    return Launch(command, {"PYTHONPATH": str(ROOT), "SMALL_RUNNER_HOLDS": str(holds)})
 
 
 def our_runner(folder: Path, *, endpoint: str = "{endpoint}") -> Launch:

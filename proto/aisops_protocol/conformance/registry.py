@@ -33,6 +33,7 @@ MODULES: Final = (
     "ending",
     "evolution",
     "sizes",
+    "holding",
     "storm",
 )
 

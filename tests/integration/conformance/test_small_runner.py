@@ -47,7 +47,7 @@ async def test_a_runner_that_runs_already_passes_and_what_needs_a_kill_is_skippe
     await process.start()
     try:
         settings = Settings(launch=None, identity=IDENTITY, listen=f"127.0.0.1:{port}", token="tok", patience=2.0)
-        subjects = {"hello", "ack", "crash", "duplicate", "cancel", "numbers", "core-epoch", "drain", "output",
+        subjects = {"hello", "ack", "crash", "duplicate", "cancel", "numbers", "core-epoch", "drain", "output", "held",
                     "session-epoch"}  # fmt: skip
         chosen = [check for check in quick() if check.id.split(".")[0] in subjects and check.id != "hello.timeout"]
         findings = await examine(settings, chosen, lambda _: None)
@@ -56,6 +56,14 @@ async def test_a_runner_that_runs_already_passes_and_what_needs_a_kill_is_skippe
     for one in findings:
         wanted = Verdict.SKIPPED if Need.KILL in one.check.needs else Verdict.PASSED
         assert one.verdict is wanted, table(findings)
+
+
+async def test_a_runner_that_takes_fewer_jobs_than_a_hello_lists_is_not_judged_by_a_full_one() -> None:
+    chosen = [check for check in every() if check.id == "held.overfull"]
+    settings = Settings(launch=small_runner(holds=50), identity=IDENTITY, patience=2.0)
+    (finding,) = await examine(settings, chosen, lambda _: None)
+    assert finding.verdict is Verdict.SKIPPED
+    assert finding.seen == "the runner holds no more than 50 ended jobs (BUSY)"
 
 
 async def examined(launch: Launch) -> list[Finding]:

@@ -19,7 +19,8 @@ async def main(fault: Fault) -> None:
              ("host", "port", "tenant", "runner", "token_file", "data")}  # fmt: skip
     store = Store(Path(given["data"]), fault)
     identity = Identity(given["tenant"], given["runner"])
-    link = Link(store, identity, f"{given['host']}:{given['port']}", Path(given["token_file"]), fault)
+    most = int(os.environ.get("SMALL_RUNNER_HOLDS", "0"))
+    link = Link(store, identity, f"{given['host']}:{given['port']}", Path(given["token_file"]), fault, most)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, link.stop)
     link.work.restore()
     await link.run()

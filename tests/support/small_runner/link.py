@@ -53,10 +53,10 @@ BACK_OFF_S = 0.4
 class Link:
     """One runner's connection, for as long as it lives."""
 
-    def __init__(self, store: Store, identity: Identity, target: str, token: Path, fault: Fault) -> None:
+    def __init__(self, store: Store, identity: Identity, target: str, token: Path, fault: Fault, most: int) -> None:
         self._store, self._identity, self._target, self._token, self._fault = store, identity, target, token, fault
         self._wake = asyncio.Event()
-        self.work = Work(store, fault, self._wake.set)
+        self.work = Work(store, fault, self._wake.set, most)
         self._instance = secrets.token_bytes(16)
         self._stopping = False
         self._wait_s = 0.0
@@ -121,7 +121,8 @@ class Link:
                     self._store.parted(session.welcome.session_epoch)
 
     def _hello(self) -> Hello:
-        held = [HeldJob(job.job_id, job.lease, job.attempt, job.phase) for job in self._store.held()]
+        named, left_out = self._store.held()
+        held = [HeldJob(job.job_id, job.lease, job.attempt, job.phase) for job in named]
         offered = [Capability(name, "small", "1", effect) for name, effect in OFFERED.items()]
         return Hello(
             protocol_min=1, protocol_max=1, instance_id=self._instance, boot_id="", agent_version="small",
@@ -130,7 +131,7 @@ class Link:
             oldest_unacked_seq=self._store.oldest(), journal_id=self._store.journal_id,
             previous_epochs=self._store.previous, last_core_epoch=self._store.core_epoch(),
             capabilities=tuple(offered), job_slots=SLOTS, held_jobs=tuple(held),
-            feature_bits=FEATURE_SESSION_EPOCH, last_session_epoch=self._last_session(),
+            held_jobs_omitted=left_out, feature_bits=FEATURE_SESSION_EPOCH, last_session_epoch=self._last_session(),
         )  # fmt: skip
 
     def _last_session(self) -> int:
@@ -145,10 +146,12 @@ class Link:
         try:
             while (raw := await stream.read()) is not grpc.aio.EOF:
                 cursor = session.cursor
-                for event in session.receive(self._bent(decode_core_frame(raw)), time.monotonic()):
-                    if isinstance(event, RewindTo) and self._fault is Fault.REWIND_IGNORED:
-                        session.cursor = cursor
-                    self._heard(event, hello)
+                events = session.receive(self._bent(decode_core_frame(raw)), time.monotonic())
+                if self._fault is Fault.REWIND_IGNORED and any(isinstance(event, RewindTo) for event in events):
+                    session.cursor = cursor
+                with self._store.together():
+                    for event in events:
+                        self._heard(event, hello)
                 if session.welcome is not None:
                     self._heard_at = time.monotonic()
                 if self._fault is Fault.WINDOW_IGNORED:

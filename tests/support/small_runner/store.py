@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from aisops_protocol.codec import encode_runner_body
+from aisops_protocol.limits import HELD_JOBS
 from aisops_protocol.messages import EffectClass, EpochStart, Job, JobPhase, RunnerBody, RunnerEnvelope
 from tests.support.small_runner.faults import Fault
 
@@ -40,7 +43,7 @@ class Known:
 
 
 class Store:
-    """The file. Every method commits before it returns."""
+    """The file. Every method commits before it returns, but inside `together`."""
 
     def __init__(self, folder: Path, fault: Fault) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,21 +77,30 @@ class Store:
     def _set(self, name: str, value: bytes | int) -> None:
         self._rows.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One transaction for everything that is written in the block."""
+        if self._rows.in_transaction:
+            yield
+            return
+        self._rows.execute("BEGIN IMMEDIATE")
+        with self._rows:
+            yield
+
     # --- the lane -----------------------------------------------------------------------------------------------------
 
     def put(self, *bodies: RunnerBody, job: Known | None = None) -> None:
         """Number and store messages; in the same transaction, what the journal says of a job."""
-        self._rows.execute("BEGIN IMMEDIATE")
-        for body in bodies:
-            row = (self.next_seq, secrets.token_bytes(16), encode_runner_body(body))
-            self._rows.execute("INSERT INTO outbox VALUES (?, ?, ?)", row)
-            self.next_seq += 1
-        self._set("next", self.next_seq)
-        if job is not None:
-            if job.phase is JobPhase.DONE:
-                job.result_seq = self.next_seq - 1
-            self._keep(job)
-        self._rows.execute("COMMIT")
+        with self.together():
+            for body in bodies:
+                row = (self.next_seq, secrets.token_bytes(16), encode_runner_body(body))
+                self._rows.execute("INSERT INTO outbox VALUES (?, ?, ?)", row)
+                self.next_seq += 1
+            self._set("next", self.next_seq)
+            if job is not None:
+                if job.phase is JobPhase.DONE:
+                    job.result_seq = self.next_seq - 1
+                self._keep(job)
 
     def take(self, after: int, most: int) -> list[RunnerEnvelope]:
         """Messages above a number."""
@@ -132,9 +144,21 @@ class Store:
         """Jobs that have."""
         return self._known("phase = ?", (int(JobPhase.DONE),))
 
-    def held(self) -> list[Known]:
-        """What a Hello names: not ended, or the result still in the outbox."""
-        return self._known("phase != ? OR result_seq >= ?", (int(JobPhase.DONE), self.oldest()))
+    def held(self) -> tuple[list[Known], int]:
+        """What a Hello names: not ended, or the result still in the outbox; and how many it has no room for."""
+        waiting = [job for job in self.ended() if job.result_seq >= self.oldest()]
+        every = [*self.unfinished(), *sorted(waiting, key=lambda job: -job.result_seq)]
+        if self._fault is Fault.LISTED_BY_AGE:
+            every.reverse()
+        named, rest = every[:HELD_JOBS], every[HELD_JOBS:]
+        match self._fault:
+            case Fault.LEFT_OUT_FORGOTTEN:
+                self._rows.executemany("DELETE FROM jobs WHERE job_id = ?", [(job.job_id,) for job in rest])
+            case Fault.LEFT_OUT_OVERCOUNTED:
+                return named, len(self._known("TRUE", ())) - len(named)
+            case Fault.LEFT_OUT_UNCOUNTED:
+                return named, 0
+        return named, len(rest)
 
     def _known(self, where: str, values: tuple[object, ...]) -> list[Known]:
         rows = self._rows.execute(f"SELECT * FROM jobs WHERE {where} ORDER BY rowid", values).fetchall()

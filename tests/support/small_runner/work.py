@@ -43,10 +43,10 @@ TRY_AGAIN_S = 0.2
 
 
 class Work:
-    """Every job held."""
+    """Every job held; no more than `most` at once, unless that is 0."""
 
-    def __init__(self, store: Store, fault: Fault, moved: Callable[[], None]) -> None:
-        self._store, self._fault, self._moved = store, fault, moved
+    def __init__(self, store: Store, fault: Fault, moved: Callable[[], None], most: int) -> None:
+        self._store, self._fault, self._moved, self._most = store, fault, moved, most
         self._queue: deque[Known] = deque()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._live: dict[str, Known] = {}
@@ -128,8 +128,9 @@ class Work:
         else:
             self._put(JobAccept(known.job_id, known.lease, known.attempt), job=known)
 
-    @staticmethod
-    def _refusal(job: Job) -> RejectReason | None:
+    def _refusal(self, job: Job) -> RejectReason | None:
+        if self._most and len(self._store.held()[0]) >= self._most:
+            return RejectReason.BUSY
         if job.capability not in OFFERED:
             return RejectReason.UNKNOWN_CAPABILITY
         return RejectReason.SCHEMA if hashlib.sha256(job.input).digest() != job.input_sha256 else None

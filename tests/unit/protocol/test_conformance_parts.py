@@ -15,6 +15,7 @@ from aisops_protocol.codec import decode_core_frame, encode_core_frame
 from aisops_protocol.conformance import wire
 from aisops_protocol.conformance.findings import Finding, Verdict
 from aisops_protocol.conformance.ledger import Ledger
+from aisops_protocol.conformance.load import Answers
 from aisops_protocol.conformance.referee import Referee
 from aisops_protocol.conformance.registry import Check, Rule
 from aisops_protocol.conformance.report import as_json, as_junit, exit_code, row, summary
@@ -135,6 +136,19 @@ def test_a_transcript_answers_by_kind_and_field_and_says_it_in_words() -> None:
     assert heard.trace() == "Heartbeat ×2, JobResult 7 job-1 UNCERTAIN"
     with pytest.raises(ValueError, match="no Hello"):
         _ = heard.greeting
+
+
+def test_answers_are_read_on_from_where_they_were_read_last() -> None:
+    heard = Transcript()
+    answers = Answers(heard)
+    jobs = [m.Job(name, b"l" * 16, 1, "c", b"{}", b"h" * 32, "k", m.EffectClass.IDEMPOTENT, 1) for name in "ab"]
+    done = m.JobResult("b", b"l" * 16, 1, m.ResultStatus.SUCCEEDED)
+    heard.heard.append(Heard(0.0, 1, m.RunnerEnvelope(done, 1)))
+    assert not answers.to(jobs)
+    rejected = m.JobReject("a", b"l" * 16, 1, m.RejectReason.BUSY)
+    heard.heard += [Heard(0.0, 2, m.RunnerEnvelope(body, 2 + at)) for at, body in enumerate((rejected, done))]
+    assert answers.to(jobs)
+    assert (answers.ended, answers.refused) == ({"b": done}, {"a": m.RejectReason.BUSY})
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------
