@@ -37,6 +37,9 @@ class Context(Generic[ConfigT]):
         state: the plugin's own objects, one per process: set attributes in `on_start`, close them in `on_stop`.
         dry_run: nothing may leave: build the request, do not send it, answer as if it had been accepted.
         call: the facts of the call; the properties below are its fields.
+
+    A deadline is a moment on the wall clock, which may be set while the call runs. It is compared with that clock once,
+    when the call begins; from there the time that is left is counted on a clock that only runs.
     """
 
     config: ConfigT
@@ -45,7 +48,13 @@ class Context(Generic[ConfigT]):
     sink: LogSink = field(repr=False)
     call: CallInfo = field(default_factory=CallInfo)
     clock: Callable[[], float] = field(default=time.time, repr=False)
+    monotonic: Callable[[], float] = field(default=time.monotonic, repr=False)
+    _until: float | None = field(default=None, repr=False)
     _cancelled: bool = field(default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self._until is None and self.call.deadline is not None:
+            self._until = self.monotonic() + self.call.deadline - self.clock()
 
     @property
     def logger(self) -> JobLogger:
@@ -98,8 +107,8 @@ class Context(Generic[ConfigT]):
         return self.call.deadline
 
     def remaining_s(self) -> float:
-        """Seconds until the deadline, never negative; infinite outside a call."""
-        return float("inf") if self.call.deadline is None else max(0.0, self.call.deadline - self.clock())
+        """Seconds until the deadline, never negative; infinite outside a call. A clock that is set changes nothing."""
+        return float("inf") if self._until is None else max(0.0, self._until - self.monotonic())
 
     @property
     def cancelled(self) -> bool:

@@ -69,7 +69,7 @@ class Invocations:
     Args:
         lifecycle: gives contexts and says whether calls can be taken.
         sink: where failures of plugin code are logged, with their traceback.
-        clock: unix seconds, to which deadlines refer.
+        clock: unix seconds, to which deadlines refer; when a call begins it says how long that is from now.
     """
 
     def __init__(self, lifecycle: Lifecycle, *, sink: LogSink, clock: Callable[[], float]) -> None:
@@ -151,21 +151,22 @@ class Invocations:
             await asyncio.wait(waiters, timeout=limit_s)
 
     def _begin(self, capability: Capability, given: BaseModel, call: CallInfo, key: Key | None) -> Running:
-        """Start a call and watch its deadline."""
+        """Start a call and watch its deadline, for which the wall clock is looked at here and never again."""
         loop = asyncio.get_running_loop()
         now = self._clock()
         deadline = (
             now + capability.spec.timeout_s if call.deadline is None else min(call.deadline, now + LONGEST_CALL_S)
         )
-        if deadline <= now:
+        allowed_s = deadline - now
+        if allowed_s <= 0:
             raise Refusal(504, "deadline_exceeded", "the deadline had passed before the call started")
         if deadline != call.deadline:
             call = replace(call, deadline=deadline)
-        running = Running(capability, self._lifecycle.context(call), Ending(), key)
+        running = Running(capability, self._lifecycle.context(call, allowed_s), Ending(), key)
         self._running.add(running)
         running.work = loop.create_task(self._work(running, given))
         running.work.add_done_callback(partial(self._ended, running))
-        running.late = self._deadlines.add(loop.time() + deadline - now, running)
+        running.late = self._deadlines.add(loop.time() + allowed_s, running)
         return running
 
     async def _work(self, running: Running, given: BaseModel) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import enum
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
@@ -39,17 +40,25 @@ class Lifecycle:
         plugin: the plugin.
         environ: where the config is read from, once.
         clock: unix seconds.
+        monotonic: seconds that only run.
         sink: where log records go.
     """
 
     def __init__(
-        self, plugin: Plugin, environ: Mapping[str, str], *, clock: Callable[[], float], sink: LogSink
+        self,
+        plugin: Plugin,
+        environ: Mapping[str, str],
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+        sink: LogSink,
     ) -> None:
         self.plugin = plugin
         self.dry_run = environ.get("AISOPS_DRY_RUN") == "1"
         self.authored = AuthoredCalls(plugin.max_concurrency)
         self.phase = Phase.STARTING
         self._clock = clock
+        self._monotonic = monotonic
         self._sink = sink
         self._state = SimpleNamespace()
         self._settled = asyncio.Event()
@@ -74,8 +83,8 @@ class Lifecycle:
         """Whether `on_start` has ended well, so that calls need not wait."""
         return self._settled.is_set() and self._failure is None
 
-    def context(self, call: CallInfo | None = None) -> Context[Any]:
-        """Build the context of a call, or of a hook when None."""
+    def context(self, call: CallInfo | None = None, allowed_s: float | None = None) -> Context[Any]:
+        """Build the context of a call that may take so long from now, or of a hook when None."""
         return Context(
             config=self._config,
             state=self._state,
@@ -83,6 +92,8 @@ class Lifecycle:
             sink=self._sink,
             call=call or CallInfo(),
             clock=self._clock,
+            monotonic=self._monotonic,
+            _until=None if allowed_s is None else self._monotonic() + allowed_s,
         )
 
     async def start(self) -> None:

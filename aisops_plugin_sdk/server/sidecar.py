@@ -43,6 +43,7 @@ class Sidecar:
         sink: where log records go.
         on_shutdown: called when POST /v1/shutdown asks to end; the owner then calls `stop`.
         clock: unix seconds.
+        monotonic: seconds that only run, by which calls see their time go.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Sidecar:
         sink: LogSink,
         on_shutdown: Callable[[], None],
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plugin = plugin
         self._manifest = plugin.manifest()
@@ -61,7 +63,7 @@ class Sidecar:
         self._on_shutdown = on_shutdown
         token = next((environ[name] for name in signing.TOKEN_ENV if environ.get(name)), None)
         self._verifier = signing.Verifier(token)
-        self._lifecycle = Lifecycle(plugin, environ, clock=clock, sink=sink)
+        self._lifecycle = Lifecycle(plugin, environ, clock=clock, monotonic=monotonic, sink=sink)
         self._invocations = Invocations(self._lifecycle, sink=sink, clock=clock)
         self._transport = Transport(self.answer)
         self._starting: asyncio.Task[None] | None = None

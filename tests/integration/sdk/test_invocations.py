@@ -9,7 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from aisops_plugin_sdk import Ambiguous, Context, Permanent, Plugin, RateLimited
-from aisops_plugin_sdk.testing import PluginTest
+from aisops_plugin_sdk.server.sidecar import Sidecar
+from aisops_plugin_sdk.signing import TOKEN_ENV
+from aisops_plugin_sdk.testing import PluginTest, SidecarClient
 
 pytestmark = pytest.mark.integration
 
@@ -120,6 +122,28 @@ async def test_the_deadline_ends_a_call_as_ambiguous(bench):
     assert (answer.status, answer.code, answer.ambiguous) == (504, "timeout", True)
     assert bench.contexts[0].cancelled
     assert bench.contexts[0].remaining_s() == 0.0
+
+
+@pytest.mark.parametrize("set_by_s", [3600.0, -3600.0])
+async def test_a_clock_that_is_set_while_a_call_runs_does_not_change_what_it_has_left(set_by_s):
+    bench, set_by = Bench(), [0.0]
+    sidecar = Sidecar(
+        bench.plugin,
+        {TOKEN_ENV[0]: "t" * 32},
+        sink=lambda record: None,
+        on_shutdown=lambda: None,
+        clock=lambda: time.time() + set_by[0],
+    )
+    async with SidecarClient(await sidecar.listen(0), "t" * 32) as client:
+        await sidecar.begin()
+        task = asyncio.create_task(client.invoke("bench.once", {"do": "hold"}, deadline_s=60.0))
+        await bench.entered.wait()
+        set_by[0] = set_by_s
+        left_s = bench.contexts[0].remaining_s()
+        bench.release.set()
+        assert (await task).ok
+    await sidecar.stop(drain_s=0.0)
+    assert 0.0 < left_s <= 60.0
 
 
 async def test_a_deadline_that_has_passed_starts_nothing(bench):
