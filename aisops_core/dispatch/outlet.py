@@ -15,6 +15,11 @@ class Outlet(Protocol):
         """Whether the Runner has not taken for a while what is being written for it."""
         ...
 
+    @property
+    def peer(self) -> str:
+        """The address that the Runner calls from, as Core sees it; a proxy's where one is between. Empty: unknown."""
+        ...
+
     def send(self, *bodies: CoreBody) -> None:
         """Queue messages for the Runner, in order."""
         ...

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import unquote
 
 from cryptography import x509
 
@@ -41,6 +42,12 @@ def token_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     if len(values) != 1 or not isinstance(values[0], str) or (found := _BEARER.fullmatch(values[0])) is None:
         raise Unauthenticated
     return found.group(1)
+
+
+def address_of(peer: str) -> str:
+    """Return `host:port` of what gRPC says of a caller (`ipv4:192.0.2.1:50000`, `ipv6:%5B::1%5D:50000`)."""
+    scheme, _, address = unquote(peer).partition(":")
+    return address if scheme in ("ipv4", "ipv6") else peer
 
 
 def certificate_of(auth_context: Mapping[str, Iterable[bytes]]) -> Certificate | None:

@@ -20,7 +20,7 @@ from aisops_core.clock import Clock
 from aisops_core.errors import CoreError, SessionRefused, Unauthenticated
 from aisops_core.rpc.ending import Ending, from_error, unexpected
 from aisops_core.rpc.flow import Flow, FlowTerms
-from aisops_core.rpc.peer import Certificate, certificate_of, token_of
+from aisops_core.rpc.peer import Certificate, address_of, certificate_of, token_of
 from aisops_core.rpc.ports import Credentials, PeerGone, Sessions
 from aisops_core.rpc.stream import Stream
 from aisops_core.rpc.timer import Timer
@@ -102,6 +102,7 @@ class Servicer(grpc.GenericRpcHandler):
             timer=self._timer,
             clock=self._clock,
             flow=self._flow,
+            peer=address_of(context.peer()),
         )
         log.info("stream begun", tenant_id=principal.tenant_id, runner_id=principal.subject_id, peer=context.peer())
         hold = self._credentials.hold(

@@ -74,6 +74,7 @@ class Stream:
         "_unanswered",
         "_write",
         "_writing_since",
+        "peer",
     )
 
     def __init__(
@@ -86,7 +87,9 @@ class Stream:
         timer: Timer,
         clock: Clock,
         flow: Flow,
+        peer: str = "",
     ) -> None:
+        self.peer = peer
         self._principal, self._sessions, self._clock = principal, sessions, clock
         self._flow, self._held, self._paused_until = flow, 0, 0.0
         self._read, self._write, self._timer = read, write, timer

@@ -205,6 +205,7 @@ class ScriptedRunner:
 
     # the Outlet
     behind = False
+    peer = "192.0.2.1:50000"
 
     def send(self, *bodies: CoreBody) -> None:
         self.received.extend(bodies)

@@ -25,6 +25,7 @@ class Silent:
     """An outlet nobody listens to."""
 
     behind = False
+    peer = ""
 
     def send(self, *bodies: Any) -> None: ...
 

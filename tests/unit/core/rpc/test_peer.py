@@ -8,9 +8,23 @@ import pytest
 import trustme
 
 from aisops_core.errors import SessionRefused, Unauthenticated
-from aisops_core.rpc.peer import certificate_of, token_of
+from aisops_core.rpc.peer import address_of, certificate_of, token_of
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:192.0.2.1:50000", "192.0.2.1:50000"),
+        ("ipv6:%5B2001:db8::1%5D:50000", "[2001:db8::1]:50000"),
+        ("ipv6:[::1]:50000", "[::1]:50000"),
+        ("unix:/run/core.sock", "unix:/run/core.sock"),
+        ("", ""),
+    ],
+)
+def test_the_address_of_a_caller(peer: str, address: str) -> None:
+    assert address_of(peer) == address
 
 
 def test_one_bearer_token_is_taken() -> None:
