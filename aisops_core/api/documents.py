@@ -246,6 +246,9 @@ class RunnerDocument(Document):
     free_slots: int
     outbox: OutboxDocument
     clock: ClockDocument | None = Field(description="Null until it has been compared with Core's.")
+    clone_refused_at: str | None = Field(
+        description="When its events last told of a second machine with its identity (`clone_refused`); null: never."
+    )
     capabilities: list[str] = Field(description="Names; /api/v1/capabilities has the details.")
 
     @classmethod
@@ -268,6 +271,7 @@ class RunnerDocument(Document):
                 messages=queue.messages, bytes=queue.bytes, dropped=queue.dropped, quarantined=queue.quarantined
             ),
             clock=_clock(record),
+            clone_refused_at=optional_timestamp(record.clone_refused_unix_ms),
             capabilities=sorted(capability.name for capability in record.capabilities),
         )
 
@@ -286,7 +290,7 @@ def _clock(record: RunnerRecord) -> ClockDocument | None:
 
 
 class RunnerEventDocument(Document):
-    """Something a Runner told of itself, or Core noticed about its messages (`was_offline`, `gap`, `skipped`, …)."""
+    """Something a Runner told of itself, or Core noticed (`was_offline`, `gap`, `skipped`, `clone_refused`, …)."""
 
     time: str
     kind: str

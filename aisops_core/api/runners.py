@@ -101,7 +101,7 @@ class RunnerEndpoints:
 
     @op("GET", "/runners/{runner_id}/events", role="viewer", query=NewestQuery, out=RunnerEventPage)
     async def list_runner_events(self, call: Call[None, NewestQuery]) -> RunnerEventPage:
-        """List a Runner's newest events: times offline, gaps, dropped messages, what its plugins went through."""
+        """List a Runner's newest events: times offline, gaps, refused clones, what its plugins went through."""
         events = await self._runners.events(call.principal.tenant_id, call.path["runner_id"], call.query.limit)
         return RunnerEventPage(items=[RunnerEventDocument.of(event) for event in events], next_cursor=None)
 

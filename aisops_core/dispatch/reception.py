@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import structlog
 
@@ -12,6 +11,7 @@ from aisops_core.clock import Clock
 from aisops_core.dispatch import opening
 from aisops_core.dispatch.beats import Beats
 from aisops_core.dispatch.catalog import Catalog
+from aisops_core.dispatch.clones import Clones
 from aisops_core.dispatch.doors import Doors
 from aisops_core.dispatch.ingest import ingest
 from aisops_core.dispatch.inputs import InputSchemas
@@ -22,6 +22,7 @@ from aisops_core.dispatch.outlet import Outlet
 from aisops_core.dispatch.pump import send_again
 from aisops_core.dispatch.records import OpenedSession, SessionRef
 from aisops_core.dispatch.sessions import PING_S, SUPERSEDED, TAKEN_OVER, LiveSession, may_replace
+from aisops_core.dispatch.sighting import sight
 from aisops_core.dispatch.switchboard import Switchboard
 from aisops_core.dispatch.upkeep import Renewal
 from aisops_core.errors import Fenced, SessionRefused
@@ -34,7 +35,6 @@ from aisops_protocol.messages import Ack, Heartbeat, Hello, JobCancel, RunnerEnv
 from aisops_protocol.resume import unfinished
 from aisops_protocol.skew import SkewWatch
 
-DUPLICATE_RETRY_MS: Final = 60_000
 log = structlog.get_logger(__name__)
 
 
@@ -62,6 +62,7 @@ class Reception:
         self._doors, self._offers = Doors(), Offers()
         self._openings = Gather[Opening, Opened](self._open_together)
         self._closings = Gather[SessionRef, None](self._close_together)
+        self._clones = Clones(store, clock)
         self.beats = Beats(store, clock, terms, heartbeat_s, board.fenced)
         self.core_epoch = b""
 
@@ -81,7 +82,10 @@ class Reception:
             raise SessionRefused(Refusal.PROTOCOL_UNSUPPORTED.value, message)
         tenant_id, runner_id = principal.tenant_id, principal.subject_id
         async with self._doors.of(tenant_id, runner_id):
-            await self._rule_out_clone(tenant_id, runner_id, hello)
+            old = self._board.sessions.of(tenant_id, runner_id)
+            free = await may_replace(old, hello.instance_id, self._clock.monotonic(), ping_s=self._ping_s)
+            if old is not None and not free:
+                raise self._clones.refuse(sight(old, principal, hello, outlet.peer))
             problems = self._schemas.problems_if_known(hello.capabilities)
             if problems is None:  # compiling takes time, and hostile schemas take more
                 problems = await asyncio.to_thread(self._schemas.problems, hello.capabilities)
@@ -100,17 +104,6 @@ class Reception:
     async def _close_together(self, refs: Sequence[SessionRef]) -> Sequence[None]:
         await self._store.write(lambda connection: opening.close_sessions(connection, refs))
         return [None] * len(refs)
-
-    async def _rule_out_clone(self, tenant_id: str, runner_id: str, hello: Hello) -> None:
-        old = self._board.sessions.of(tenant_id, runner_id)
-        if await may_replace(old, hello.instance_id, self._clock.monotonic(), ping_s=self._ping_s):
-            return
-        log.warning("a second machine uses this Runner's identity", tenant_id=tenant_id, runner_id=runner_id)
-        raise SessionRefused(
-            Refusal.DUPLICATE_INSTANCE.value,
-            f"Another machine is connected as Runner {runner_id!r}.",
-            retry_after_ms=DUPLICATE_RETRY_MS,
-        )
 
     def _install(self, request: Opening, opened: Opened, outlet: Outlet) -> OpenedSession:
         """No await from the commit to the return: nothing can be sent before the caller has the Welcome."""

@@ -41,7 +41,8 @@ class RunnerEvent:
 class RunnerRecord:
     """One Runner. `connected` and `last_seen_unix_ms` are as the database knows them (renewed by heartbeats).
 
-    `clock_skew_ms` is its clock less Core's as it was last measured; None: never.
+    `clock_skew_ms` is its clock less Core's as it was last measured; None: never. `clone_refused_unix_ms` is when the
+    newest of its events tells that a second machine was refused; None: none ever did.
     """
 
     tenant_id: str
@@ -60,4 +61,5 @@ class RunnerRecord:
     queue_stats: QueueStats = field(default_factory=QueueStats)
     clock_skew_ms: int | None = None
     clock_level: ClockLevel = ClockLevel.OK
+    clone_refused_unix_ms: int | None = None
     capabilities: tuple[CapabilityRecord, ...] = ()

@@ -118,7 +118,7 @@ class RunnerStore:
         return found[0]
 
     async def events(self, tenant_id: str, runner_id: str, limit: int = 50) -> Sequence[RunnerEvent]:
-        """The newest `limit` events of one Runner, newest first: times offline, gaps, dropped messages, its own words.
+        """The newest `limit` events of one Runner, newest first: times offline, gaps, refused clones, its own words.
 
         Raises:
             RunnerNotFound: This tenant has no such Runner.
@@ -167,6 +167,7 @@ _RUNNER: Final = (
     runners.c.queue_quarantined,
     runners.c.clock_skew_ms,
     runners.c.clock_level,
+    runners.c.clone_refused_unix_ms,
 )
 
 
@@ -198,6 +199,7 @@ def _record(row: Any, offers: Sequence[CapabilityRecord], now_ms: int) -> Runner
         queue_stats=QueueStats(row.queue_messages, row.queue_bytes, row.queue_dropped, row.queue_quarantined),
         clock_skew_ms=row.clock_skew_ms,
         clock_level=ClockLevel(row.clock_level),
+        clone_refused_unix_ms=row.clone_refused_unix_ms,
         capabilities=tuple(offers),
     )
 

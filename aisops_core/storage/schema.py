@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0004"
+HEAD_REVISION: Final = "0005"
 
 metadata = MetaData(
     naming_convention={
@@ -113,6 +113,7 @@ runners = Table(
     Column("clock_skew_ms", BigInteger),  # the Runner's clock less Core's; NULL: not measured yet
     _number("clock_level", SmallInteger),  # ClockLevel
     _number("confirmed_epoch"),  # of the newest session that was heard from after its Welcome was on the Runner's disk
+    _time("clone_refused_unix_ms", nullable=True),  # of the newest event that tells of a clone; NULL: never
 )
 
 

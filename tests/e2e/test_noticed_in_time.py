@@ -12,7 +12,8 @@ from typing import Any
 
 from aisops_runner.control.client import ask
 from aisops_runner.errors import RunnerError
-from demo.program import wait_until
+from aisops_runner.uplink.hello import read_boot_id
+from demo.program import get_json, wait_until
 from demo.stage import Stage
 from tests.chaos.injection.proxy import ChaosProxy
 from tests.chaos.injection.wire import BOTH
@@ -80,6 +81,12 @@ async def test_both_ends_notice_a_line_that_swallows_everything(tmp_path: Path) 
         await asyncio.to_thread(stage.runner.wait_for, stage.connected_runner, "the Runner being back", 60)
 
 
+def clones_told(stage: Stage) -> list[Any]:
+    """The data of every event about clones of the Runner."""
+    events = get_json(f"{stage.url}/api/v1/runners/{stage.runner_id}/events", stage.token)
+    return [event["data"] for event in events["items"] if event["kind"] == "clone_refused"] if events else []
+
+
 def test_a_clone_is_told_so_and_the_original_keeps_its_session(tmp_path: Path) -> None:
     """A copy of the Runner's folder is started on what is another machine to Core."""
     with connected_stage(tmp_path / "original") as original, Stage(tmp_path / "clone") as clone:
@@ -95,3 +102,6 @@ def test_a_clone_is_told_so_and_the_original_keeps_its_session(tmp_path: Path) -
         clone.runner.wait_for(lambda: "DUPLICATE_INSTANCE" in uplink(clone)["last_error"] or None, "the refusal")
         assert time.monotonic() - began <= CLONE_TOLD_S
         assert (uplink(original)["state"], uplink(original)["session_id"]) == ("connected", session)
+        (told,) = wait_until(lambda: clones_told(original), "the clone being on record")
+        assert told["connected"]["session_id"] == session, "what `aisops-runner status --json` shows there"
+        assert told["refused"]["boot_id"] == read_boot_id(), "what the kernel of the clone's machine says"

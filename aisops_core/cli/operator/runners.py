@@ -140,7 +140,7 @@ def show(context: Context, name: str) -> None:
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
 @output_options
 def events(context: Context, name: str, limit: int) -> None:
-    """List what a Runner told of itself, newest first: times offline, gaps, dropped messages, failing plugins."""
+    """List what a Runner told of itself or Core noticed, newest first: times offline, gaps, clones, failing plugins."""
     page = context.client.get(f"/runners/{segment(name)}/events", {"limit": limit})
     if context.quiet:
         for item in page["items"]:
