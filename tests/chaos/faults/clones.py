@@ -63,6 +63,13 @@ def running(stage: Stage) -> int | None:
     return None
 
 
+def held(stage: Stage) -> int:
+    """How many jobs the Runner holds; 0 while it does not answer."""
+    with contextlib.suppress(RunnerError):
+        return int(ask(stage.home / "runner", "status")["jobs"]["held"])
+    return 0
+
+
 def work_off(stage: Stage) -> None:
     """Wait until a Runner that has just been started has done what its journal held."""
     stage.runner.wait_for(lambda: running(stage) or None, "the first calls")
@@ -78,8 +85,12 @@ def streams(stage: Stage) -> int:
 
 
 def meet(stage: Stage, clone: Stage) -> float:
-    """Start the clone beside the connected original; seconds until it is told that it is one."""
+    """Start the clone beside the connected original; seconds from when it begins to call until it is told.
+
+    It calls once it has taken up the jobs that its journal holds; there always are some.
+    """
     clone.runner.start()
+    clone.runner.wait_for(lambda: held(clone) or None, "the clone's jobs", 60)
     began = time.monotonic()
     clone.runner.wait_for(lambda: "DUPLICATE_INSTANCE" in uplink(clone).get("last_error", "") or None, "the refusal")
     return time.monotonic() - began
