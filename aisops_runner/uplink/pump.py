@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -88,7 +89,9 @@ class Uplink:
         beats = asyncio.create_task(self._beat_offline(), name="uplink-offline-beats")
         try:
             while not self._stop.is_set():
-                await self._pause(await self._session())
+                pause_s = await self._session()
+                gc.collect()  # its leavings hold each other, gRPC's too; otherwise they are looked for too seldom
+                await self._pause(pause_s)
         finally:
             beats.cancel()
             await asyncio.gather(beats, return_exceptions=True)
