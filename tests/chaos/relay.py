@@ -146,7 +146,8 @@ class Relay:
             await call.done_writing()
 
     async def _down(self, passage: Passage, call: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        with self._cutting(passage), contextlib.suppress(grpc.aio.AioRpcError):
+        # The Runner may hang up at any moment: gRPC says so of the next frame by an error of its own.
+        with self._cutting(passage), contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError):
             async for data in call:
                 if self._lets_through(passage, data):
                     await context.write(self.down(data))
