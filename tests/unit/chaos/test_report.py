@@ -37,6 +37,12 @@ def test_shares_of_a_run_are_joined_in_the_order_of_the_faults() -> None:
     assert (kept["form"], kept["seed"], kept["seconds"]) == ("full", None, 4.0)
 
 
+def test_what_one_share_skipped_and_another_ran_counts_as_run() -> None:
+    ran = replace(PASSED, id="F6")
+    whole = joined([document(rows, seed=7, form="full", seconds=1.0) for rows in ([SKIPPED, PASSED], [ran])])
+    assert rows_of(whole) == [PASSED, ran]
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [
