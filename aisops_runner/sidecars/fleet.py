@@ -190,7 +190,7 @@ class Fleet:
         settings = self._settings.get(name) or DefaultSettings()
         if extra := unlisted(entry.manifest, settings.env):
             _log.warning("variables that the plugin does not ask for are not passed on", plugin=name, names=extra)
-        supervisor = self._supervise(entry.manifest, settings)
+        supervisor = self._supervise(entry.manifest, settings, entry.installed.python)
         self._supervisors[name] = supervisor
         self._host.register(SidecarProxy(entry.manifest, supervisor), name=name)
         if settings.prewarm:
@@ -221,12 +221,12 @@ class Fleet:
         entries = self._entries.values()
         return [one.installed for one in entries if self._enabled(one.installed.name) and asking.may_pass(one.code)]
 
-    def _supervise(self, manifest: Manifest, settings: PluginSettings) -> Supervisor:
+    def _supervise(self, manifest: Manifest, settings: PluginSettings, python: str) -> Supervisor:
         home = self._folder / "home" / manifest.name
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         spec = SidecarSpec(
             manifest=manifest,
-            argv=serve_argv(manifest.name),
+            argv=serve_argv(manifest.name, python),
             runner_env=self._env,
             configured=settings.env,
             run_file=RunFile(self._folder / "run" / f"{manifest.name}.json"),

@@ -30,9 +30,12 @@ LOG_BURST = 1000
 LAST_WORDS_CHARS = 300
 
 
-def serve_argv(name: str) -> list[str]:
-    """The command that serves a plugin of this environment (`-P`: the working directory is not importable)."""
-    return [sys.executable, "-P", "-m", "aisops_plugin_sdk", "serve", name]
+def serve_argv(name: str, python: str = "") -> list[str]:
+    """The command that serves a plugin of an environment, this one by default.
+
+    `-P`: the working directory is not importable.
+    """
+    return [python or sys.executable, "-P", "-m", "aisops_plugin_sdk", "serve", name]
 
 
 @dataclass(frozen=True, slots=True)
