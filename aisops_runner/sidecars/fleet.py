@@ -235,6 +235,7 @@ class Fleet:
             on_log=self._ports.on_log,
             redact=self._ports.redact,
             register_secret=self._ports.register_secret,
+            egress=settings.egress,
         )
         return Supervisor(
             spec,

@@ -53,6 +53,7 @@ class SidecarSpec:
         on_log: Takes every log line.
         redact: Takes secrets out of a text.
         register_secret: Told every secret value before the process knows it.
+        egress: Places its requests may go to besides those of its own list.
     """
 
     manifest: Manifest
@@ -65,6 +66,7 @@ class SidecarSpec:
     on_log: Callable[[JobLog], None]
     redact: Callable[[str], str]
     register_secret: Callable[[str], None]
+    egress: Sequence[str] = ()
 
 
 class LogBudget:
@@ -200,6 +202,7 @@ class SidecarProcess:
             self._spec.configured,
             token=self.token,
             dry_run=self._spec.dry_run,
+            egress=self._spec.egress,
         )
         for value in env.secrets:
             self._spec.register_secret(value)
