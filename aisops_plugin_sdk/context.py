@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from aisops_plugin_sdk.outgoing import Outgoing
 
 ConfigT = TypeVar("ConfigT", default=Any)
+Emit = Callable[[str, Mapping[str, Any], str], bool]
+"""Sends an event on its way: kind, facts, and the job it belongs to or an empty text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Context(Generic[ConfigT]):
     call: CallInfo = field(default_factory=CallInfo)
     clock: Callable[[], float] = field(default=time.time, repr=False)
     outgoing: "Outgoing | None" = field(default=None, repr=False)
+    emitter: "Emit | None" = field(default=None, repr=False)
     _cancelled: bool = field(default=False, repr=False)
 
     @property
@@ -156,6 +159,26 @@ class Context(Generic[ConfigT]):
             headers=headers,
             max_response_bytes=max_response_bytes,
         )
+
+    def emit(self, kind: str, facts: Mapping[str, Any] | None = None) -> bool:
+        """Tell Core that something happened; returns at once. The Runner keeps the event until Core has it.
+
+        Secrets of the config are removed. What a plugin must not lose (a click that a person made once) belongs into a
+        webhook, which waits for the Runner: until the Runner has read an event, a kill of the sidecar loses it.
+
+        Args:
+            kind: `<plugin>.<word>`, such as `acme-chat.quota_low`; the word in lower case, with digits and `_`.
+            facts: a JSON object of at most 16 KiB.
+
+        Returns:
+            False when it was dropped: at most 100 at once and 10 a second go out.
+
+        Raises:
+            ValueError: the kind is not this plugin's, or the facts are no such object.
+        """
+        if self.emitter is None:
+            raise RuntimeError("this context belongs to no sidecar; use PluginTest")
+        return self.emitter(kind, facts or {}, self.call.job_id)
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Report progress, from 0 to 1, as a log line of this job."""

@@ -13,6 +13,7 @@ from aisops_plugin_sdk.config import Config
 from aisops_plugin_sdk.context import CallInfo, Context
 from aisops_plugin_sdk.egress import OPERATOR_ENV, Egress, read_egress
 from aisops_plugin_sdk.errors import ConfigInvalid, PluginError
+from aisops_plugin_sdk.events import EventRecord, EventSink
 from aisops_plugin_sdk.logs import LogRecord, LogSink
 from aisops_plugin_sdk.outgoing import Outgoing
 from aisops_plugin_sdk.plugin import Plugin
@@ -21,10 +22,15 @@ from aisops_plugin_sdk.proxies import credentials_in as proxy_credentials
 from aisops_plugin_sdk.secret import Redactor, secrets_in
 from aisops_plugin_sdk.server.answers import Refusal, from_config
 from aisops_plugin_sdk.server.authored import AuthoredCalls
+from aisops_plugin_sdk.server.emitting import Emitter
 from aisops_plugin_sdk.signing import TOKEN_ENV
 
 CHECK_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
+
+
+def _nobody(_event: EventRecord) -> bool:
+    return False
 
 
 class Phase(enum.Enum):
@@ -44,10 +50,17 @@ class Lifecycle:
         environ: where the config is read from, once.
         clock: unix seconds.
         sink: where log records go.
+        on_event: takes the plugin's events on their way.
     """
 
     def __init__(
-        self, plugin: Plugin, environ: Mapping[str, str], *, clock: Callable[[], float], sink: LogSink
+        self,
+        plugin: Plugin,
+        environ: Mapping[str, str],
+        *,
+        clock: Callable[[], float],
+        sink: LogSink,
+        on_event: EventSink = _nobody,
     ) -> None:
         self.plugin = plugin
         self.dry_run = environ.get("AISOPS_DRY_RUN") == "1"
@@ -68,7 +81,9 @@ class Lifecycle:
         except ConfigInvalid as error:
             self._failure = from_config(error)
         proxies = proxy_credentials(environ)
+        self._emitter = Emitter(plugin.name, on_event, sink=sink, clock=clock)
         self.redactor = Redactor([*tokens, *raw_secrets, *secrets_in(self._config), *proxies])
+        self._emitter.redact = self.redactor.text
 
     def _configure(self, environ: Mapping[str, str]) -> Config:
         """Read the config, and from it where requests may go.
@@ -103,6 +118,7 @@ class Lifecycle:
             call=call or CallInfo(),
             clock=self._clock,
             outgoing=self._outgoing,
+            emitter=self._emitter.emit,
         )
 
     async def start(self) -> None:
