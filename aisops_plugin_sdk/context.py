@@ -52,8 +52,8 @@ class Context(Generic[ConfigT]):
     sink: LogSink = field(repr=False)
     call: CallInfo = field(default_factory=CallInfo)
     clock: Callable[[], float] = field(default=time.time, repr=False)
-    outgoing: "Outgoing | None" = field(default=None, repr=False)
-    emitter: "Emit | None" = field(default=None, repr=False)
+    _outgoing: "Outgoing | None" = field(default=None, repr=False)
+    _emitter: "Emit | None" = field(default=None, repr=False)
     _cancelled: bool = field(default=False, repr=False)
 
     @property
@@ -148,9 +148,9 @@ class Context(Generic[ConfigT]):
             NotConfigured: the file of authorities cannot be read, or the environment's proxy cannot be used.
             Permanent: code `egress_denied`: the base address cannot be used at all.
         """
-        if self.outgoing is None:
+        if self._outgoing is None:
             raise RuntimeError("this context belongs to no sidecar; use PluginTest")
-        return self.outgoing.client(
+        return self._outgoing.client(
             base_url,
             name=name,
             timeout_s=timeout_s,
@@ -176,9 +176,9 @@ class Context(Generic[ConfigT]):
         Raises:
             ValueError: the kind is not this plugin's, or the facts are no such object.
         """
-        if self.emitter is None:
+        if self._emitter is None:
             raise RuntimeError("this context belongs to no sidecar; use PluginTest")
-        return self.emitter(kind, facts or {}, self.call.job_id)
+        return self._emitter(kind, facts or {}, self.call.job_id)
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Report progress, from 0 to 1, as a log line of this job."""

@@ -117,8 +117,8 @@ class Lifecycle:
             sink=self._sink,
             call=call or CallInfo(),
             clock=self._clock,
-            outgoing=self._outgoing,
-            emitter=self._emitter.emit,
+            _outgoing=self._outgoing,
+            _emitter=self._emitter.emit,
         )
 
     async def start(self) -> None:

@@ -50,7 +50,7 @@ async def seen(ctx: Context[Cfg], given: In) -> Out:
 @plugin.capability("tells.lies", effect="idempotent", timeout_s=20)
 async def lies(ctx: Context[Cfg], given: In) -> Out:
     """Write event lines that are none of this plugin's, past the SDK."""
-    output = ctx.emitter.__self__._carry._output
+    output = ctx._emitter.__self__._carry._output
     big = {"x": "y" * 17_000}
     others = (("sidecar.quarantined", {}), ("slack.approved", {}), ("tells.seen", []), ("tells.big", big))
     for kind, facts in others:
