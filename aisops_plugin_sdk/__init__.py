@@ -21,7 +21,9 @@ from aisops_plugin_sdk.errors import (
     Transient,
     Unauthorized,
 )
+from aisops_plugin_sdk.http_client import Http
 from aisops_plugin_sdk.plugin import Plugin
+from aisops_plugin_sdk.responses import Response
 from aisops_plugin_sdk.secret import Secret
 from aisops_plugin_sdk.version import SDK_VERSION
 
@@ -32,6 +34,8 @@ __all__ = [
     "Config",
     "Secret",
     "Context",
+    "Http",
+    "Response",
     "Delivery",
     "RecipientResult",
     "PluginError",

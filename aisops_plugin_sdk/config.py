@@ -64,6 +64,14 @@ def load(config_class: type[C], environ: Mapping[str, str]) -> C:
         raise ConfigInvalid([_complaint(item, fields, secrets) for item in found]) from None
 
 
+def values_by_variable(config: Config) -> dict[str, tuple[Any, bool]]:
+    """The values of a loaded config by their variable, each with whether the operator set it (else: the default)."""
+    return {
+        _env_name(name, field): (getattr(config, name), name in config.model_fields_set)
+        for name, field in type(config).model_fields.items()
+    }
+
+
 def holds_secret(annotation: Any) -> bool:
     """Tell whether a type is or contains `Secret`, through containers, unions and models."""
     return any(part is Secret for part in _parts(annotation, set()))

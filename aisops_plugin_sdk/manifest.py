@@ -56,6 +56,7 @@ class Manifest:
         features: optional parts of the contract it serves.
         channel: the capability behind POST /send, or None.
         body_limit_bytes: largest request body it takes.
+        egress: where it says its requests go (see `egress.py` for the entries); None when it does not say.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Manifest:
     channel: str | None = None
     body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES
     description: str = ""
+    egress: tuple[str, ...] | None = None
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> "Manifest":
@@ -96,13 +98,14 @@ class Manifest:
             channel=document.get("channel"),
             body_limit_bytes=document.get("body_limit_bytes", DEFAULT_BODY_LIMIT_BYTES),
             description=document.get("description", ""),
+            egress=None if document.get("egress") is None else tuple(document["egress"]),
         )
         manifest._check()
         return manifest
 
     def to_document(self) -> dict[str, Any]:
         """Write the manifest as its JSON document; `parse` of it gives an equal manifest."""
-        return {
+        document = {
             "aisops_manifest": 1,
             "name": self.name,
             "version": self.version,
@@ -120,6 +123,7 @@ class Manifest:
             "body_limit_bytes": self.body_limit_bytes,
             "features": sorted(self.features),
         }
+        return document if self.egress is None else document | {"egress": list(self.egress)}
 
     def _check(self) -> None:
         """Refuse what a JSON Schema cannot express."""

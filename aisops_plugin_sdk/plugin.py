@@ -1,13 +1,14 @@
 """The object a plugin author writes against: name, config, hooks and capabilities. Nothing runs at import."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from aisops_plugin_sdk import batch
 from aisops_plugin_sdk.capability import Accept, Capability, build_capability
 from aisops_plugin_sdk.config import Config, env_specs
 from aisops_plugin_sdk.context import Context
+from aisops_plugin_sdk.egress import check_entries
 from aisops_plugin_sdk.errors import DefinitionError
 from aisops_plugin_sdk.manifest import (
     DEFAULT_BODY_LIMIT_BYTES,
@@ -35,6 +36,9 @@ class Plugin:
         max_concurrency: calls served at once, 1 to 1024; further ones are answered 429.
         startup_timeout_s: seconds `on_start` may take.
         body_limit_bytes: largest request body, 1 KiB to 1 MiB.
+        egress: where `ctx.http()` may go: `api.acme.test` (port 443), `api.acme.test:8443`, `*.acme.test`, an address,
+            or `${ACME_URL}` for whatever the operator puts into that variable. None: the plugin does not say, and
+            `ctx.http()` refuses everything.
 
     Raises:
         DefinitionError: an argument is out of its range.
@@ -50,6 +54,7 @@ class Plugin:
         max_concurrency: int = 4,
         startup_timeout_s: float = 10.0,
         body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES,
+        egress: Sequence[str] | None = None,
     ) -> None:
         if not _NAME.fullmatch(name):
             raise DefinitionError(f"plugin name {name!r} must match {_NAME.pattern}")
@@ -67,6 +72,11 @@ class Plugin:
         self.startup_timeout_s = startup_timeout_s
         self.body_limit_bytes = body_limit_bytes
         self.env = env_specs(config)
+        self.egress = None if egress is None else tuple(egress)
+        try:
+            check_entries(self.egress or (), (spec.name for spec in self.env))
+        except ValueError as error:
+            raise DefinitionError(f"plugin {name!r}: {error}") from None
         self._capabilities: dict[str, Capability] = {}
         self._hooks: dict[str, Hook] = {}
 
@@ -174,6 +184,7 @@ class Plugin:
             channel=None if channel is None else channel.spec.name,
             body_limit_bytes=self.body_limit_bytes,
             description=self.description,
+            egress=self.egress,
         )
 
     def _register(self, name: str, hook: F) -> F:

@@ -55,6 +55,7 @@ ENV_KEYS: Mapping[str, tuple[str, ...]] = {
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+EgressText = Annotated[str, StringConstraints(pattern=r"^[!-+\--~]{1,320}$")]
 LabelText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
@@ -72,6 +73,7 @@ class PluginConfig(_Frozen):
         prewarm: Start with the Runner and stay, instead of on demand.
         idle_stop_s: Stop after so many seconds without a call (not when `prewarm`).
         batch: False: one request per call, also where the plugin takes many in one.
+        egress: Places its requests may go to besides those of its own list, such as `10.0.0.0/8:443`.
     """
 
     enabled: bool = True
@@ -80,6 +82,7 @@ class PluginConfig(_Frozen):
     prewarm: bool = False
     idle_stop_s: float = Field(default=60.0, ge=1, le=86_400)
     batch: bool = True
+    egress: tuple[EgressText, ...] = Field(default=(), max_length=64)
 
 
 class RunnerConfig(_Frozen):

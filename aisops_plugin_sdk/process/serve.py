@@ -11,7 +11,7 @@ from aisops_plugin_sdk.errors import LoadFailed
 from aisops_plugin_sdk.plugin import Plugin
 from aisops_plugin_sdk.process.lifeline import Lifeline
 from aisops_plugin_sdk.process.loading import load_plugin
-from aisops_plugin_sdk.process.log_bridge import OutputSink, bridge_standard_logging
+from aisops_plugin_sdk.process.log_bridge import EventOutput, OutputSink, bridge_standard_logging
 from aisops_plugin_sdk.process.stdout import ContractOutput
 from aisops_plugin_sdk.signing import TOKEN_ENV
 from aisops_plugin_sdk.version import CONTRACT_MAJORS
@@ -59,7 +59,7 @@ async def _serve(plugin: Plugin, env: Mapping[str, str], port: int, output: Cont
 
     asked = asyncio.Event()
     sink = OutputSink(output)
-    sidecar = Sidecar(plugin, env, sink=sink, on_shutdown=asked.set)
+    sidecar = Sidecar(plugin, env, sink=sink, on_shutdown=asked.set, on_event=EventOutput(output))
     sink.redactor = sidecar.lifecycle.redactor
     try:
         bound = await sidecar.listen(port)

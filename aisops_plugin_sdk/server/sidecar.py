@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from aisops_plugin_sdk import batch, signing
 from aisops_plugin_sdk.capability import Capability, refused_mapping
 from aisops_plugin_sdk.errors import JsonRefused, PluginError, SignatureRefused
+from aisops_plugin_sdk.events import EventSink
 from aisops_plugin_sdk.logs import LogRecord, LogSink
 from aisops_plugin_sdk.plugin import Plugin
 from aisops_plugin_sdk.server import answers
@@ -41,6 +42,7 @@ class Sidecar:
         plugin: the plugin.
         environ: its environment: config, internal token, AISOPS_DRY_RUN. Read once.
         sink: where log records go.
+        on_event: takes the plugin's events on their way.
         on_shutdown: called when POST /v1/shutdown asks to end; the owner then calls `stop`.
         clock: unix seconds.
     """
@@ -52,6 +54,7 @@ class Sidecar:
         *,
         sink: LogSink,
         on_shutdown: Callable[[], None],
+        on_event: EventSink,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._plugin = plugin
@@ -61,7 +64,7 @@ class Sidecar:
         self._on_shutdown = on_shutdown
         token = next((environ[name] for name in signing.TOKEN_ENV if environ.get(name)), None)
         self._verifier = signing.Verifier(token)
-        self._lifecycle = Lifecycle(plugin, environ, clock=clock, sink=sink)
+        self._lifecycle = Lifecycle(plugin, environ, clock=clock, sink=sink, on_event=on_event)
         self._invocations = Invocations(self._lifecycle, sink=sink, clock=clock)
         self._transport = Transport(self.answer)
         self._starting: asyncio.Task[None] | None = None

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Self
 
+from aisops_plugin_sdk.events import EventRecord
 from aisops_plugin_sdk.logs import LogRecord
 from aisops_plugin_sdk.plugin import Plugin
 from aisops_plugin_sdk.server.sidecar import Sidecar
@@ -23,6 +24,7 @@ class PluginTest:
 
     Attributes:
         logs: every log record so far.
+        events: every event so far.
         client: for calls that the shortcuts below do not cover.
         shutdown_requested: set when POST /v1/shutdown was called.
     """
@@ -39,6 +41,7 @@ class PluginTest:
         self.plugin = plugin
         self.token = secrets.token_urlsafe(32) if token is None else token
         self.logs: list[LogRecord] = []
+        self.events: list[EventRecord] = []
         self.port = 0
         self.shutdown_requested = asyncio.Event()
         self._environ = {**(env or {}), "AISOPSFLOW_INTERNAL_AUTH_TOKEN": self.token}
@@ -50,7 +53,11 @@ class PluginTest:
 
     async def __aenter__(self) -> Self:
         self._sidecar = Sidecar(
-            self.plugin, self._environ, sink=self.logs.append, on_shutdown=self.shutdown_requested.set
+            self.plugin,
+            self._environ,
+            sink=self.logs.append,
+            on_shutdown=self.shutdown_requested.set,
+            on_event=self._take_event,
         )
         self.port = await self._sidecar.listen(0)
         starting = self._sidecar.begin()
@@ -65,6 +72,10 @@ class PluginTest:
             await self._client.__aexit__()
         if self._sidecar is not None:
             await self._sidecar.stop(drain_s=0.0)
+
+    def _take_event(self, event: EventRecord) -> bool:
+        self.events.append(event)
+        return True
 
     @property
     def client(self) -> SidecarClient:

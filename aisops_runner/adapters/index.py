@@ -23,7 +23,7 @@ from aisops_plugin_sdk.manifest import CapabilitySpec, EnvSpec, Manifest
 from aisops_runner import disk
 from aisops_runner.adapters.discovery import Installed
 
-VERSION = 2
+VERSION = 3
 MAX_BYTES = 64 * 1024 * 1024
 
 _log = structlog.get_logger("aisops_runner.index")
@@ -152,6 +152,7 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         channel=document["channel"],
         body_limit_bytes=document["body_limit_bytes"],
         description=document["description"],
+        egress=tuple(document["egress"]) if "egress" in document else None,
     )
 
 

@@ -21,6 +21,7 @@ from aisops_runner.adapters.inventory import Inventory
 from aisops_runner.clock import Clock
 from aisops_runner.sidecars import asking
 from aisops_runner.sidecars.environment import unlisted
+from aisops_runner.sidecars.lines import PluginEvent
 from aisops_runner.sidecars.process import SidecarSpec, serve_argv
 from aisops_runner.sidecars.proxy import SidecarProxy
 from aisops_runner.sidecars.restart import State
@@ -55,6 +56,7 @@ class FleetPorts:
     Attributes:
         on_log: Every log line of a sidecar, already redacted.
         on_event: Something for the audit trail: kind and facts.
+        on_plugin_event: Something a plugin wants Core to know.
         on_change: The set of capabilities changed after `start` had returned.
         redact: Takes secrets out of a text.
         register_secret: Told every secret value that a sidecar gets.
@@ -65,6 +67,7 @@ class FleetPorts:
     on_change: Callable[[], None]
     redact: Callable[[str], str]
     register_secret: Callable[[str], None]
+    on_plugin_event: Callable[[PluginEvent], None] = lambda _event: None
 
 
 class Fleet:
@@ -235,6 +238,8 @@ class Fleet:
             on_log=self._ports.on_log,
             redact=self._ports.redact,
             register_secret=self._ports.register_secret,
+            egress=settings.egress,
+            on_event=self._ports.on_plugin_event,
         )
         return Supervisor(
             spec,

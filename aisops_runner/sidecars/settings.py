@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -44,6 +44,11 @@ class PluginSettings(Protocol):
         """False: one request per call, also where the plugin takes batches."""
         ...
 
+    @property
+    def egress(self) -> Sequence[str]:
+        """Places its requests may go to besides those of its own list."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DefaultSettings:
@@ -55,6 +60,7 @@ class DefaultSettings:
     prewarm: bool = False
     idle_stop_s: float = 60.0
     batch: bool = True
+    egress: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

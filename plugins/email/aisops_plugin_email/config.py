@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from aisops_plugin_email.addresses import Mailbox, mailbox
 from aisops_plugin_sdk import Config, Secret
-from aisops_plugin_sdk.outbound import is_loopback
+from aisops_plugin_sdk.addresses import is_loopback
 
 IMPLICIT_TLS_PORT = 465
 

@@ -64,7 +64,6 @@ class KakaoConfig(Config):
         le=60,
         description="Longest wait for one answer, in seconds",
     )
-    proxy: Secret | None = Field(None, alias="HTTPS_PROXY", description="HTTP proxy for the way out")
     ca_file: str = Field(
         "", alias="KAKAO_CA_FILE", description="PEM file of authorities to trust instead of the system's"
     )

@@ -23,7 +23,6 @@ class SlackConfig(Config):
         alias="SLACK_ALLOW_BROADCAST",
         description="Let messages notify everybody by @here, @channel and @everyone",
     )
-    proxy: Secret | None = Field(None, alias="HTTPS_PROXY", description="HTTP proxy for the way out")
     ca_file: str = Field(
         "", alias="SLACK_CA_FILE", description="PEM file of authorities to trust instead of the system's"
     )

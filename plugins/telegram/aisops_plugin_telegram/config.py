@@ -30,7 +30,6 @@ class TelegramConfig(Config):
     timeout_s: float = Field(
         15.0, alias="TELEGRAM_TIMEOUT_S", gt=0, le=60, description="Longest wait for one answer of Telegram, in seconds"
     )
-    proxy: Secret | None = Field(None, alias="HTTPS_PROXY", description="HTTP proxy for the way out")
     ca_file: str = Field(
         "", alias="TELEGRAM_CA_FILE", description="PEM file of authorities to trust instead of the system's"
     )

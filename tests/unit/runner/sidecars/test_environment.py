@@ -39,5 +39,14 @@ def test_a_dead_reference_names_the_variable(reference: str) -> None:
         build_env(MANIFEST, {}, {"ACME_TOKEN": reference}, token="t", dry_run=False)
 
 
+def test_proxies_and_places_are_the_operators_whatever_the_plugin_asks_for() -> None:
+    configured = {"HTTPS_PROXY": "http://u:pr0xy-word@q:2"}
+    env = build_env(MANIFEST, RUNNER_ENV, configured, token="t", dry_run=False, egress=("10.0.0.0/8", "x.test:1"))
+    assert env.variables["HTTPS_PROXY"] == configured["HTTPS_PROXY"]
+    assert "pr0xy-word" in env.secrets
+    assert env.variables["AISOPS_EGRESS"] == "10.0.0.0/8,x.test:1"
+    assert unlisted(MANIFEST, configured) == ()
+
+
 def test_variables_nobody_asked_for_are_told() -> None:
     assert unlisted(MANIFEST, {"ACME_TOKEN": "x", "OTHER": "y"}) == ("OTHER",)
