@@ -227,3 +227,9 @@ class LoadFailed(SdkError):
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class SourceError(SdkError):
+    """A manifest, a wheel, a folder or a version of it cannot be read. The text says what was tried and what to do."""
+
+    code = "no_manifest"

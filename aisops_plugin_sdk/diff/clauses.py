@@ -108,7 +108,7 @@ class Reader:
         return found
 
     def through(self, term: Term) -> Term:
-        """Put in the place of a mere reference what it leads to, so that a schema that refers to itself is met again."""
+        """Put what it leads to in the place of a mere reference: a schema that refers to itself is then met again."""
         return tuple(self._through(schema) for schema in term)
 
     def _through(self, schema: Schema) -> Schema:

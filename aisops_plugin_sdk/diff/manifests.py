@@ -23,6 +23,7 @@ def compare(old: Manifest, new: Manifest) -> Sequence[Finding]:
     """
     return [
         *_plugin(old, new),
+        *_egress(old, new),
         *_environment(old, new),
         *_capabilities(old, new),
     ]
@@ -74,6 +75,21 @@ def _limits(old: Manifest, new: Manifest) -> Iterator[Finding]:
         change = f"it served {old.max_concurrency} calls at once, now {new.max_concurrency}"
         rule = rules.CONCURRENCY_LOWERED if lowered else rules.CONCURRENCY_RAISED
         yield finding(rule, "plugin", "/max_concurrency", change)
+
+
+def _egress(old: Manifest, new: Manifest) -> Iterator[Finding]:
+    """Compare where it says its requests go."""
+    if old.egress is not None and new.egress is None:
+        yield finding(rules.EGRESS_UNSAID, "plugin", "/egress", "it no longer says where its requests go")
+        return
+    before, after = set(old.egress or ()), set(new.egress or ())
+    if old.egress is None and new.egress is not None:
+        yield finding(rules.EGRESS_NARROWED, "plugin", "/egress", "it says where its requests go now")
+        return
+    for place in sorted(after - before):
+        yield finding(rules.EGRESS_WIDENED, "plugin", below("/egress", place), f"requests may go to {place} too")
+    for place in sorted(before - after):
+        yield finding(rules.EGRESS_NARROWED, "plugin", below("/egress", place), f"requests no longer go to {place}")
 
 
 def _environment(old: Manifest, new: Manifest) -> Iterator[Finding]:

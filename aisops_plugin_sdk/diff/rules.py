@@ -72,6 +72,10 @@ BODY_LIMIT_RAISED = Rule("body_limit_raised", False)
 CONCURRENCY_LOWERED = Rule("concurrency_lowered", False, "Tell your users: calls may wait longer.")
 CONCURRENCY_RAISED = Rule("concurrency_raised", False)
 
+EGRESS_WIDENED = Rule("egress_widened", True, "Operators must agree to it: say in the changelog why it goes there.")
+EGRESS_UNSAID = Rule("egress_unsaid", True, "Go on saying where requests go: Plugin(egress=[...]).")
+EGRESS_NARROWED = Rule("egress_narrowed", False)
+
 ENV_REQUIRED = Rule("env_required", True, "Give the variable a default: upgraded plugins must start as configured.")
 ENV_REMOVED = Rule("env_removed", True, "Keep reading the variable, or announce its end first.")
 ENV_ADDED = Rule("env_added", False)

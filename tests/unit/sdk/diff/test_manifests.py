@@ -1,4 +1,4 @@
-"""What is found between two manifests outside of their schemas, and that the schemas of each capability are compared."""
+"""What is found between two manifests outside of their schemas, and that the schemas are compared too."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ OLD = Manifest(
     max_concurrency=4,
     features=frozenset({"batch", "cancel"}),
     channel="acme.send",
+    egress=("api.acme.test", "${ACME_URL}"),
 )
 CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str, bool]]]] = {
     "nothing": ({}, []),
@@ -68,6 +69,12 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str, bool]]]] = {
         {"capabilities": (SEND, replace(FIND, output_schema=OUTPUT | {"required": []}))},
         [("field_optional", "acme.find", "/id", True)],
     ),
+    "one more place": (
+        {"egress": (*(OLD.egress or ()), "*.acme.test")},
+        [("egress_widened", "", "/egress/*.acme.test", True)],
+    ),
+    "one place less": ({"egress": ("api.acme.test",)}, [("egress_narrowed", "", "/egress/${ACME_URL}", False)]),
+    "it no longer says where": ({"egress": None}, [("egress_unsaid", "", "/egress", True)]),
     "a variable must be set": (
         {"env": (*OLD.env, EnvSpec("ACME_TEAM", required=True))},
         [("env_required", "", "/env/ACME_TEAM", True)],
@@ -112,6 +119,11 @@ def test_differences(case: str) -> None:
 def test_a_first_channel_breaks_nobody() -> None:
     (found,) = compare(replace(OLD, channel=None), OLD)
     assert (found.rule, found.breaking) == ("channel_added", False)
+
+
+def test_saying_where_requests_go_breaks_nobody() -> None:
+    (found,) = compare(replace(OLD, egress=None), OLD)
+    assert (found.rule, found.breaking) == ("egress_narrowed", False)
 
 
 @pytest.mark.parametrize("name", ["slack", "email", "telegram", "kakao"])

@@ -208,7 +208,8 @@ def test_outputs(case: str) -> None:
 def test_one_sentence_says_what_changed(old: Any, new: Any, change: str) -> None:
     assert [item.change for item in compare_schemas(old, new, "input")] == [change]
     back = [item.change for item in compare_schemas(new, old, "output")]
-    assert len(back) == 1 and back != [change]
+    assert len(back) == 1
+    assert back != [change]
 
 
 def test_values_of_a_vendor_are_cut_and_never_move_the_cursor() -> None:

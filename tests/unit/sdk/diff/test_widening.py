@@ -14,12 +14,26 @@ from hypothesis import strategies as st
 from aisops_plugin_sdk.diff.schemas import compare_schemas
 
 NAMES = st.sampled_from(["target", "text", "count", "kind", "items", "a/b"])
+_texts = st.fixed_dictionaries(
+    {"type": st.just("string")},
+    optional={"maxLength": st.integers(1, 50), "minLength": st.integers(1, 5), "pattern": st.just("^#")},
+)
+_numbers = st.fixed_dictionaries(
+    {"type": st.sampled_from(["integer", "number"])},
+    optional={
+        "minimum": st.integers(0, 5),
+        "maximum": st.integers(6, 9),
+        "exclusiveMinimum": st.just(-1),
+        "multipleOf": st.just(4),
+    },
+)
+_listed = st.lists(st.sampled_from(["x", "y", "z", 1]), min_size=1, max_size=3, unique=True)
 leaves = (
-    st.fixed_dictionaries({"type": st.just("string")}, optional={"maxLength": st.integers(1, 50), "minLength": st.integers(1, 5), "pattern": st.just("^#")})
-    | st.fixed_dictionaries({"type": st.sampled_from(["integer", "number"])}, optional={"minimum": st.integers(0, 5), "maximum": st.integers(6, 9), "exclusiveMinimum": st.just(-1), "multipleOf": st.just(4)})
-    | st.fixed_dictionaries({"enum": st.lists(st.sampled_from(["x", "y", "z", 1]), min_size=1, max_size=3, unique=True)})
+    _texts
+    | _numbers
+    | st.fixed_dictionaries({"enum": _listed})
     | st.fixed_dictionaries({"type": st.just("boolean")}, optional={"default": st.booleans()})
-)  # fmt: skip
+)
 
 
 def _object(fields: dict[str, Any], needed: list[str]) -> dict[str, Any]:
@@ -42,19 +56,7 @@ models = st.builds(_object, st.dictionaries(NAMES, st.recursive(leaves, _more, m
 def widen(draw: st.DrawFn, schema: Any) -> Any:
     """Widen a schema at random places."""
     result = copy.deepcopy(schema)
-    for word in ("maxLength", "maximum", "maxItems"):
-        if word in result and draw(st.booleans()):
-            result[word] += draw(st.integers(0, 3))
-    for word in ("minLength", "minimum", "exclusiveMinimum"):
-        if word in result and draw(st.booleans()):
-            result[word] = max(0, result[word] - 1) if word == "minLength" else result[word] - 1
-    for word in ("maxLength", "minimum", "pattern", "multipleOf", "maxItems"):
-        if word in result and draw(st.integers(0, 3)) == 0:
-            del result[word]
-    if result.get("multipleOf") == 4 and draw(st.booleans()):
-        result["multipleOf"] = 2
-    if "enum" in result and draw(st.booleans()):
-        result["enum"] = ["new", *reversed(result["enum"])]
+    _widen_limits(draw, result)
     for word in ("items", "additionalProperties"):
         if isinstance(result.get(word), dict):
             result[word] = widen(draw, result[word])
@@ -62,9 +64,24 @@ def widen(draw: st.DrawFn, schema: Any) -> Any:
         result["anyOf"] = [widen(draw, part) for part in reversed(result["anyOf"])]
     if "properties" in result:
         _widen_fields(draw, result)
+    nullable = draw(st.integers(0, 5)) == 0 and "default" not in result
+    return {"anyOf": [{"type": "null"}, result]} if nullable else result
+
+
+def _widen_limits(draw: st.DrawFn, result: dict[str, Any]) -> None:
+    moves = {"maxLength": 2, "maximum": 3, "maxItems": 1, "minLength": -1, "minimum": -1, "exclusiveMinimum": -2}
+    for word in sorted(moves.keys() & result.keys()):
+        if draw(st.booleans()):
+            result[word] = max(result[word] + moves[word], 0) if word.endswith("Length") else result[word] + moves[word]
+    for word in ("maxLength", "minimum", "pattern", "multipleOf", "maxItems"):
+        if word in result and draw(st.integers(0, 3)) == 0:
+            del result[word]
+    if result.get("multipleOf") == 4 and draw(st.booleans()):
+        result["multipleOf"] = 2
+    if "enum" in result and draw(st.booleans()):
+        result["enum"] = ["new", *reversed(result["enum"])]
     if result.get("type") == "integer" and draw(st.booleans()):
         result["type"] = "number"
-    return {"anyOf": [{"type": "null"}, result]} if draw(st.integers(0, 5)) == 0 and "default" not in result else result
 
 
 def _widen_fields(draw: st.DrawFn, result: dict[str, Any]) -> None:
