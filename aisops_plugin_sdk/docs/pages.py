@@ -105,6 +105,6 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _code(value: Any) -> str:
-    """Write JSON; angle brackets and backticks are escaped, so that no value ends the part it stands in."""
-    text = json.dumps(value, ensure_ascii=False, indent=2).replace("<", "\\u003c").replace("`", "\\u0060")
+    """Write JSON; what would begin a comment or end the code is escaped: no value ends the part it stands in."""
+    text = json.dumps(value, ensure_ascii=False, indent=2).replace("<!--", "\\u003c!--").replace("```", "\\u0060``")
     return f"```json\n{text}\n```"

@@ -12,7 +12,6 @@ _SIZES = (
     ("fields", "minProperties", "maxProperties"),
 )
 _OTHERS = {
-    "exclusiveMinimum": "over {}",
     "exclusiveMaximum": "under {}",
     "multipleOf": "multiples of {}",
     "pattern": "matching `{}`",
@@ -110,19 +109,28 @@ def _container(named: str, known: Mapping[str, Any], root: Mapping[str, Any], de
     if depth >= MAX_DEPTH:
         return named
     if named == "array" and isinstance(known.get("items"), Mapping):
-        return f"list of {_kind(known['items'], root, depth + 1)}"
+        return f"list of {_inside(known['items'], root, depth)}"
     if named == "array":
         return "list"
     beyond = known.get("additionalProperties")
     if named == "object" and "properties" not in known and isinstance(beyond, Mapping):
-        return f"map of names to {_kind(beyond, root, depth + 1)}"
+        return f"map of names to {_inside(beyond, root, depth)}"
     return named
+
+
+def _inside(schema: Any, root: Mapping[str, Any], depth: int) -> str:
+    """Say a kind so that it can stand in a longer one."""
+    text = _kind(schema, root, depth + 1)
+    return f"({text})" if ", " in text or " or " in text else text
 
 
 def _limits(known: Mapping[str, Any]) -> Iterator[str]:
     for what, low, high in _SIZES:
-        if (size := _range(known.get(low), known.get(high))) is not None:
-            yield f"{size} {what}"
+        fewest, largest = known.get(low) or None, known.get(high)
+        if (size := _range(fewest, largest)) is not None:
+            yield "not empty" if (fewest, largest) == (1, None) else f"{size} {what}"
+    if "exclusiveMinimum" in known:
+        yield f"over {known['exclusiveMinimum']}"
     if (numbers := _range(known.get("minimum"), known.get("maximum"))) is not None:
         yield numbers
     for word, text in _OTHERS.items():
