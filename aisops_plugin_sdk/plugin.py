@@ -15,6 +15,7 @@ from aisops_plugin_sdk.manifest import (
     DEFAULT_TIMEOUT_S,
     MAX_BODY_LIMIT_BYTES,
     EffectClass,
+    EnvSpec,
     Manifest,
 )
 from aisops_plugin_sdk.version import CONTRACT_MAJORS, SDK_VERSION
@@ -71,10 +72,9 @@ class Plugin:
         self.max_concurrency = max_concurrency
         self.startup_timeout_s = startup_timeout_s
         self.body_limit_bytes = body_limit_bytes
-        self.env = env_specs(config)
         self.egress = None if egress is None else tuple(egress)
         try:
-            check_entries(self.egress or (), (spec.name for spec in self.env))
+            check_entries(self.egress or (), (spec.name for spec in env_specs(config)))
         except ValueError as error:
             raise DefinitionError(f"plugin {name!r}: {error}") from None
         self._capabilities: dict[str, Capability] = {}
@@ -146,6 +146,11 @@ class Plugin:
         return self._hooks.get(name)
 
     @property
+    def env(self) -> tuple[EnvSpec, ...]:
+        """The variables the plugin may receive, retired ones included."""
+        return env_specs(self.config_class)
+
+    @property
     def channel(self) -> Capability | None:
         """The capability behind POST /send, or None."""
         return next((item for item in self._capabilities.values() if item.spec.channel), None)
@@ -185,6 +190,7 @@ class Plugin:
             body_limit_bytes=self.body_limit_bytes,
             description=self.description,
             egress=self.egress,
+            config_version=self.config_class.config_version,
         )
 
     def _register(self, name: str, hook: F) -> F:

@@ -74,6 +74,8 @@ class PluginConfig(_Frozen):
         idle_stop_s: Stop after so many seconds without a call (not when `prewarm`).
         batch: False: one request per call, also where the plugin takes many in one.
         egress: Places its requests may go to besides those of its own list, such as `10.0.0.0/8:443`.
+        config_version: Which version of the plugin's configuration `env` is written for (`2.0`); empty: its variables
+            show it.
     """
 
     enabled: bool = True
@@ -83,6 +85,7 @@ class PluginConfig(_Frozen):
     idle_stop_s: float = Field(default=60.0, ge=1, le=86_400)
     batch: bool = True
     egress: tuple[EgressText, ...] = Field(default=(), max_length=64)
+    config_version: str = Field(default="", pattern=r"^([0-9]{1,4}\.[0-9]{1,4})?$")
 
 
 class RunnerConfig(_Frozen):

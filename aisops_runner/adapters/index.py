@@ -152,6 +152,7 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         channel=document["channel"],
         body_limit_bytes=document["body_limit_bytes"],
         description=document["description"],
+        config_version=document["config_version"],
         egress=tuple(document["egress"]) if "egress" in document else None,
     )
 

@@ -26,7 +26,7 @@ from aisops_runner.sidecars.process import SidecarSpec, serve_argv
 from aisops_runner.sidecars.proxy import SidecarProxy
 from aisops_runner.sidecars.restart import State
 from aisops_runner.sidecars.runfile import RunFile, sweep
-from aisops_runner.sidecars.settings import DefaultSettings, PluginSettings, supervisor_settings
+from aisops_runner.sidecars.settings import DefaultSettings, PluginSettings, supervisor_settings, told
 from aisops_runner.sidecars.supervisor import Supervisor
 
 DISABLED = "disabled in the configuration"
@@ -238,7 +238,7 @@ class Fleet:
             on_log=self._ports.on_log,
             redact=self._ports.redact,
             register_secret=self._ports.register_secret,
-            egress=settings.egress,
+            told=told(settings),
             on_event=self._ports.on_plugin_event,
         )
         return Supervisor(

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class SidecarSpec:
         on_log: Takes every log line.
         redact: Takes secrets out of a text.
         register_secret: Told every secret value before the process knows it.
-        egress: Places its requests may go to besides those of its own list.
+        told: Variables of the contract by which the SDK hears what the operator set.
         on_event: Takes every event.
     """
 
@@ -78,7 +78,7 @@ class SidecarSpec:
     on_log: Callable[[JobLog], None]
     redact: Callable[[str], str]
     register_secret: Callable[[str], None]
-    egress: Sequence[str] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
     on_event: Callable[[PluginEvent], None] = lambda _event: None
 
 
@@ -216,7 +216,7 @@ class SidecarProcess:
             self._spec.configured,
             token=self.token,
             dry_run=self._spec.dry_run,
-            egress=self._spec.egress,
+            told=self._spec.told,
         )
         for value in env.secrets:
             self._spec.register_secret(value)
