@@ -58,6 +58,7 @@ class Manifest:
         body_limit_bytes: largest request body it takes.
         egress: where it says its requests go (see `egress.py` for the entries); None when it does not say.
         config_version: major.minor of the configuration it reads.
+        webhooks: paths at which it takes requests of its provider.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Manifest:
     description: str = ""
     egress: tuple[str, ...] | None = None
     config_version: str = "1.0"
+    webhooks: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> "Manifest":
@@ -101,6 +103,7 @@ class Manifest:
             body_limit_bytes=document.get("body_limit_bytes", DEFAULT_BODY_LIMIT_BYTES),
             description=document.get("description", ""),
             config_version=document.get("config_version", "1.0"),
+            webhooks=tuple(document.get("webhooks", ())),
             egress=None if document.get("egress") is None else tuple(document["egress"]),
         )
         manifest._check()
@@ -126,6 +129,7 @@ class Manifest:
             "body_limit_bytes": self.body_limit_bytes,
             "features": sorted(self.features),
             "config_version": self.config_version,
+            "webhooks": list(self.webhooks),
         }
         return document if self.egress is None else document | {"egress": list(self.egress)}
 

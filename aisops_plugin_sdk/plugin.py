@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from aisops_plugin_sdk import batch
+from aisops_plugin_sdk import batch, webhooks
 from aisops_plugin_sdk.capability import Accept, Capability, build_capability
 from aisops_plugin_sdk.config import Config, env_specs
 from aisops_plugin_sdk.context import Context
@@ -19,6 +19,7 @@ from aisops_plugin_sdk.manifest import (
     Manifest,
 )
 from aisops_plugin_sdk.version import CONTRACT_MAJORS, SDK_VERSION
+from aisops_plugin_sdk.webhooks import Verify, Webhook, check_path
 
 Hook = Callable[[Context[Any]], Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,6 +80,7 @@ class Plugin:
             raise DefinitionError(f"plugin {name!r}: {error}") from None
         self._capabilities: dict[str, Capability] = {}
         self._hooks: dict[str, Hook] = {}
+        self._webhooks: dict[str, Webhook] = {}
 
     def __repr__(self) -> str:
         return f"Plugin({self.name!r}, capabilities={sorted(self._capabilities)})"
@@ -128,6 +130,34 @@ class Plugin:
             return handler
 
         return register
+
+    def webhook(self, path: str, *, verify: Verify) -> Callable[[F], F]:
+        """Register a public route, `(ctx: Context, request: WebhookRequest) -> Inbound | WebhookReply`.
+
+        What the function returns as `Inbound` is told to Core; the provider is answered only after the Runner has it on
+        its disk, and 503 with Retry-After otherwise. A `WebhookReply` is answered at once. An error of the SDK is
+        answered with its status and text. The function has two seconds: what takes longer belongs into a job.
+
+        Args:
+            path: such as `/acme/events`.
+            verify: raises `Unauthorized` for what the provider did not send; `aisops_plugin_sdk.verifiers` has some.
+
+        Raises:
+            DefinitionError: the path is none, is the sidecar's own, or is registered twice.
+        """
+        check_path(path)
+
+        def register(handler: F) -> F:
+            if path in self._webhooks:
+                raise DefinitionError(f"webhook {path!r} is registered twice")
+            self._webhooks[path] = Webhook(path, verify, handler)
+            return handler
+
+        return register
+
+    def webhook_at(self, path: str) -> Webhook | None:
+        """Find the webhook of a path, or None."""
+        return self._webhooks.get(path)
 
     def on_start(self, hook: F) -> F:
         """Register the function that opens clients and keeps them in `ctx.state`. Runs once, before any call."""
@@ -185,7 +215,8 @@ class Plugin:
             env=self.env,
             max_concurrency=self.max_concurrency,
             startup_timeout_s=self.startup_timeout_s,
-            features=_FEATURES,
+            features=_FEATURES | ({webhooks.FEATURE} if self._webhooks else set()),
+            webhooks=tuple(self._webhooks),
             channel=None if channel is None else channel.spec.name,
             body_limit_bytes=self.body_limit_bytes,
             description=self.description,

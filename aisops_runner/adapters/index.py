@@ -153,6 +153,7 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         body_limit_bytes=document["body_limit_bytes"],
         description=document["description"],
         config_version=document["config_version"],
+        webhooks=tuple(document["webhooks"]),
         egress=tuple(document["egress"]) if "egress" in document else None,
     )
 

@@ -22,6 +22,7 @@ from aisops_runner.adapters.pipes import LineReader, open_pipe
 from aisops_runner.clock import Clock
 from aisops_runner.errors import SidecarStartFailed
 from aisops_runner.sidecars.environment import build_env
+from aisops_runner.sidecars.inbound import Keep
 from aisops_runner.sidecars.lines import (
     CONTRACTS,
     PluginEvent,
@@ -66,6 +67,7 @@ class SidecarSpec:
         register_secret: Told every secret value before the process knows it.
         told: Variables of the contract by which the SDK hears what the operator set.
         on_event: Takes every event.
+        on_inbound: Stores what a provider sent to one of its webhooks; None: nothing is asked for.
     """
 
     manifest: Manifest
@@ -79,6 +81,7 @@ class SidecarSpec:
     redact: Callable[[str], str]
     register_secret: Callable[[str], None]
     told: Mapping[str, str] = field(default_factory=dict)
+    on_inbound: Keep | None = None
     on_event: Callable[[PluginEvent], None] = lambda _event: None
 
 
