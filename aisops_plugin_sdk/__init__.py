@@ -25,7 +25,9 @@ from aisops_plugin_sdk.http_client import Http
 from aisops_plugin_sdk.plugin import Plugin
 from aisops_plugin_sdk.responses import Response
 from aisops_plugin_sdk.secret import Secret
+from aisops_plugin_sdk.verifiers import slack_signature
 from aisops_plugin_sdk.version import SDK_VERSION
+from aisops_plugin_sdk.webhooks import Inbound, WebhookReply, WebhookRequest
 
 __version__ = SDK_VERSION
 
@@ -36,6 +38,10 @@ __all__ = [
     "Context",
     "Http",
     "Response",
+    "Inbound",
+    "WebhookRequest",
+    "WebhookReply",
+    "slack_signature",
     "Delivery",
     "RecipientResult",
     "PluginError",

@@ -27,6 +27,8 @@ Name = Literal[
     "ready-v1",
     "log-v1",
     "event-v1",
+    "inbound-call-v1",
+    "inbound-answer-v1",
 ]
 NAMES: tuple[Name, ...] = typing.get_args(Name)
 _MAX_DETAILS = 8

@@ -211,13 +211,16 @@ class SignatureRefused(SdkError):
 
 
 class ConfigInvalid(SdkError):
-    """The environment does not make a valid config. `details` name the variables and the complaint, never a value."""
+    """The environment does not make a valid config. `details` name the variables and the complaint, never a value.
+
+    `text` is said instead of the list of variables where a sentence says more.
+    """
 
     code = "not_configured"
 
-    def __init__(self, details: Sequence[Detail]) -> None:
+    def __init__(self, details: Sequence[Detail], text: str = "") -> None:
         names = ", ".join(dict.fromkeys(detail.path for detail in details))
-        super().__init__(f"configuration is missing or invalid: {names}")
+        super().__init__(text or f"configuration is missing or invalid: {names}")
         self.details = tuple(details)
 
 

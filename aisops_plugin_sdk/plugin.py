@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from aisops_plugin_sdk import batch
+from aisops_plugin_sdk import batch, webhooks
 from aisops_plugin_sdk.capability import Accept, Capability, build_capability
 from aisops_plugin_sdk.config import Config, env_specs
 from aisops_plugin_sdk.context import Context
@@ -15,9 +15,11 @@ from aisops_plugin_sdk.manifest import (
     DEFAULT_TIMEOUT_S,
     MAX_BODY_LIMIT_BYTES,
     EffectClass,
+    EnvSpec,
     Manifest,
 )
 from aisops_plugin_sdk.version import CONTRACT_MAJORS, SDK_VERSION
+from aisops_plugin_sdk.webhooks import Verify, Webhook, check_path
 
 Hook = Callable[[Context[Any]], Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,14 +73,14 @@ class Plugin:
         self.max_concurrency = max_concurrency
         self.startup_timeout_s = startup_timeout_s
         self.body_limit_bytes = body_limit_bytes
-        self.env = env_specs(config)
         self.egress = None if egress is None else tuple(egress)
         try:
-            check_entries(self.egress or (), (spec.name for spec in self.env))
+            check_entries(self.egress or (), (spec.name for spec in env_specs(config)))
         except ValueError as error:
             raise DefinitionError(f"plugin {name!r}: {error}") from None
         self._capabilities: dict[str, Capability] = {}
         self._hooks: dict[str, Hook] = {}
+        self._webhooks: dict[str, Webhook] = {}
 
     def __repr__(self) -> str:
         return f"Plugin({self.name!r}, capabilities={sorted(self._capabilities)})"
@@ -129,6 +131,34 @@ class Plugin:
 
         return register
 
+    def webhook(self, path: str, *, verify: Verify) -> Callable[[F], F]:
+        """Register a public route, `(ctx: Context, request: WebhookRequest) -> Inbound | WebhookReply`.
+
+        What the function returns as `Inbound` is told to Core; the provider is answered only after the Runner has it on
+        its disk, and 503 with Retry-After otherwise. A `WebhookReply` is answered at once. An error of the SDK is
+        answered with its status and text. The function has two seconds: what takes longer belongs into a job.
+
+        Args:
+            path: such as `/acme/events`.
+            verify: raises `Unauthorized` for what the provider did not send; `aisops_plugin_sdk.verifiers` has some.
+
+        Raises:
+            DefinitionError: the path is none, is the sidecar's own, or is registered twice.
+        """
+        check_path(path)
+
+        def register(handler: F) -> F:
+            if path in self._webhooks:
+                raise DefinitionError(f"webhook {path!r} is registered twice")
+            self._webhooks[path] = Webhook(path, verify, handler)
+            return handler
+
+        return register
+
+    def webhook_at(self, path: str) -> Webhook | None:
+        """Find the webhook of a path, or None."""
+        return self._webhooks.get(path)
+
     def on_start(self, hook: F) -> F:
         """Register the function that opens clients and keeps them in `ctx.state`. Runs once, before any call."""
         return self._register("on_start", hook)
@@ -144,6 +174,11 @@ class Plugin:
     def hook(self, name: str) -> Hook | None:
         """Return the registered `on_start`, `on_stop` or `check`, or None."""
         return self._hooks.get(name)
+
+    @property
+    def env(self) -> tuple[EnvSpec, ...]:
+        """The variables the plugin may receive, retired ones included."""
+        return env_specs(self.config_class)
 
     @property
     def channel(self) -> Capability | None:
@@ -180,11 +215,13 @@ class Plugin:
             env=self.env,
             max_concurrency=self.max_concurrency,
             startup_timeout_s=self.startup_timeout_s,
-            features=_FEATURES,
+            features=_FEATURES | ({webhooks.FEATURE} if self._webhooks else set()),
+            webhooks=tuple(self._webhooks),
             channel=None if channel is None else channel.spec.name,
             body_limit_bytes=self.body_limit_bytes,
             description=self.description,
             egress=self.egress,
+            config_version=self.config_class.config_version,
         )
 
     def _register(self, name: str, hook: F) -> F:

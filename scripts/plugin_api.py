@@ -29,8 +29,8 @@ HEAD = """# The public face of the plugin SDK
 
 Every name a plugin author may rely on, with its signature. What is not here may change at any time. This page is
 made from the source by `make plugin-api` and held by a test: an addition has to be taken in by that command, and what
-changes or removes something only by `make plugin-api BREAKING=1`, which belongs into the changelog and, after 1.0, into a new
-major. A new parameter that has a default is an addition.
+changes or removes something only by `make plugin-api BREAKING=1`, which belongs into the changelog and, after 1.0, into
+a new major. A new parameter that has a default is an addition.
 How to use it all is in [the SDK's README](../aisops_plugin_sdk/README.md).
 """
 FACES: tuple[ModuleType, ...] = (aisops_plugin_sdk, testing)

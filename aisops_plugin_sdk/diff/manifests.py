@@ -23,7 +23,7 @@ def compare(old: Manifest, new: Manifest) -> Sequence[Finding]:
     """
     return [
         *_plugin(old, new),
-        *_egress(old, new),
+        *_ways(old, new),
         *_environment(old, new),
         *_capabilities(old, new),
     ]
@@ -77,6 +77,18 @@ def _limits(old: Manifest, new: Manifest) -> Iterator[Finding]:
         yield finding(rule, "plugin", "/max_concurrency", change)
 
 
+def _ways(old: Manifest, new: Manifest) -> Iterator[Finding]:
+    """Compare where its requests go, and where it takes some."""
+    yield from _egress(old, new)
+    for path in sorted(set(old.webhooks) - set(new.webhooks)):
+        change = f"requests of the provider are no longer taken at {path}"
+        yield finding(rules.WEBHOOK_REMOVED, "plugin", below("/webhooks", path), change)
+    for path in sorted(set(new.webhooks) - set(old.webhooks)):
+        yield finding(
+            rules.WEBHOOK_ADDED, "plugin", below("/webhooks", path), f"requests of the provider are taken at {path}"
+        )
+
+
 def _egress(old: Manifest, new: Manifest) -> Iterator[Finding]:
     """Compare where it says its requests go."""
     if old.egress is not None and new.egress is None:
@@ -94,6 +106,11 @@ def _egress(old: Manifest, new: Manifest) -> Iterator[Finding]:
 
 def _environment(old: Manifest, new: Manifest) -> Iterator[Finding]:
     """Compare the variables it reads."""
+    was, now = (tuple(map(int, manifest.config_version.split("."))) for manifest in (old, new))
+    if was != now:
+        change = f"the configuration's version was {old.config_version}, is now {new.config_version}"
+        rule = rules.CONFIG_LOWERED if now < was else rules.CONFIG_RAISED
+        yield finding(rule, "env", "/config_version", change)
     before, after = ({item.name: item for item in manifest.env} for manifest in (old, new))
     for name in sorted(before.keys() - after.keys()):
         yield finding(rules.ENV_REMOVED, "env", below("/env", name), f"{name} is no longer read")

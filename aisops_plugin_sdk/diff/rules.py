@@ -76,6 +76,11 @@ EGRESS_WIDENED = Rule("egress_widened", True, "Operators must agree to it: say i
 EGRESS_UNSAID = Rule("egress_unsaid", True, "Go on saying where requests go: Plugin(egress=[...]).")
 EGRESS_NARROWED = Rule("egress_narrowed", False)
 
+WEBHOOK_REMOVED = Rule("webhook_removed", True, "Go on taking what the provider sends there: it is configured to.")
+WEBHOOK_ADDED = Rule("webhook_added", False, "Tell your users: operators open the way to it themselves.")
+
+CONFIG_LOWERED = Rule("config_lowered", True, "Raise the version instead: an environment that is ahead is refused.")
+CONFIG_RAISED = Rule("config_raised", False)
 ENV_REQUIRED = Rule("env_required", True, "Give the variable a default: upgraded plugins must start as configured.")
 ENV_REMOVED = Rule("env_removed", True, "Keep reading the variable, or announce its end first.")
 ENV_ADDED = Rule("env_added", False)

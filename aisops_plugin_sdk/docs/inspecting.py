@@ -90,8 +90,8 @@ def _advice(where: str, value: Any, why: str) -> str:
 
 
 def _variables(config: type[Config]) -> tuple[Variable, ...]:
-    """List the configuration in the order of its fields."""
-    pairs = zip(config.model_fields.values(), env_specs(config), strict=True)
+    """List the configuration in the order of its fields; retired variables, which come after them, are left out."""
+    pairs = zip(config.model_fields.values(), env_specs(config), strict=False)
     return tuple(
         Variable(spec.name, _kind(field), spec.required, spec.secret, _default(field, spec.secret), spec.description)
         for field, spec in pairs

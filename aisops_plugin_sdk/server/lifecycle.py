@@ -91,7 +91,14 @@ class Lifecycle:
         Raises:
             ConfigInvalid: a variable is missing or invalid.
         """
-        config = plugin_config.load(self.plugin.config_class, environ)
+        found = plugin_config.migrated(self.plugin.config_class, environ)
+        config = plugin_config.load(self.plugin.config_class, found.environ)
+        if found.retired:
+            text = (
+                f"the configuration sets variables of an older version: {', '.join(found.retired)}; it was understood"
+            )
+            version = self.plugin.config_class.config_version
+            self._sink(LogRecord("warning", f"{text}, but set those of version {version} instead"))
         configured = plugin_config.values_by_variable(config)
         egress = read_egress(self.plugin.egress, configured, environ.get(OPERATOR_ENV, ""))
         ways = {name: environ[name] for name in (*PROXY_VARIABLES, "SSL_CERT_FILE") if name in environ}

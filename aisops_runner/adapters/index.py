@@ -152,6 +152,8 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         channel=document["channel"],
         body_limit_bytes=document["body_limit_bytes"],
         description=document["description"],
+        config_version=document["config_version"],
+        webhooks=tuple(document["webhooks"]),
         egress=tuple(document["egress"]) if "egress" in document else None,
     )
 

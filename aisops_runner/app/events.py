@@ -17,6 +17,9 @@ from aisops_runner.clock import Clock
 from aisops_runner.errors import RunnerError
 from aisops_runner.outbox.outbox import Outbox
 from aisops_runner.outbox.queue import Pressure
+from aisops_runner.outbox.seen import append_once
+from aisops_runner.outbox.transaction import draft
+from aisops_runner.sidecars.inbound import InboundEvent
 from aisops_runner.sidecars.lines import PluginEvent
 
 _log = structlog.get_logger("aisops_runner.app")
@@ -48,6 +51,22 @@ class Events:
         self._refusing = refusing
         if not refusing:
             self._begin(Event(event.kind, event.time_unix_ms, _dump(event.data)))
+
+    async def keep(self, inbound: InboundEvent) -> bool:
+        """Store what a provider sent; when this returns True it is on the disk, now or since it came before.
+
+        False: there is no room, or the disk refused; the provider is told to come again.
+        """
+        if self._outbox.pressure() is not Pressure.NORMAL:
+            return False
+        event = Event(inbound.kind, inbound.time_unix_ms, _dump(inbound.data))
+        try:
+            message = draft(event)
+            await self._outbox.transact(lambda work: append_once(work, inbound.plugin, inbound.key, message))
+        except RunnerError as error:
+            _log.warning("an event of a provider could not be stored", plugin=inbound.plugin, error=error.message)
+            return False
+        return True
 
     def _begin(self, event: Event) -> None:
         task = asyncio.ensure_future(self._store(event))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aisops_plugin_sdk.egress import OPERATOR_ENV
 from aisops_plugin_sdk.manifest import Manifest
 from aisops_plugin_sdk.proxies import credentials_in
 from aisops_runner.adapters.describe import base_env
@@ -46,7 +45,7 @@ def build_env(
     *,
     token: str,
     dry_run: bool,
-    egress: Sequence[str] = (),
+    told: Mapping[str, str] | None = None,
 ) -> SidecarEnv:
     """Put together what one sidecar may know.
 
@@ -57,7 +56,7 @@ def build_env(
             authorities may be set whether or not the plugin asks for them.
         token: This start's token.
         dry_run: Whether nothing may leave.
-        egress: Places its requests may go to besides those of its own list.
+        told: Variables of the contract by which the SDK hears what the operator set.
 
     Raises:
         SecretUnavailable: A reference leads nowhere; names the variable, never a value.
@@ -78,8 +77,7 @@ def build_env(
             variables[name] = resolve(name, configured[name], runner_env)
     secrets += credentials_in(variables)
     variables |= {"PORT": "0", TOKEN_ENV: token, "AISOPS_LIFELINE": "stdin", "PYTHONUNBUFFERED": "1"}
-    if egress:
-        variables[OPERATOR_ENV] = ",".join(egress)
+    variables |= told or {}
     if dry_run:
         variables["AISOPS_DRY_RUN"] = "1"
     return SidecarEnv(variables, tuple(secrets))

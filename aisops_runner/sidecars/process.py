@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from aisops_runner.adapters.pipes import LineReader, open_pipe
 from aisops_runner.clock import Clock
 from aisops_runner.errors import SidecarStartFailed
 from aisops_runner.sidecars.environment import build_env
+from aisops_runner.sidecars.inbound import Keep
 from aisops_runner.sidecars.lines import (
     CONTRACTS,
     PluginEvent,
@@ -64,8 +65,9 @@ class SidecarSpec:
         on_log: Takes every log line.
         redact: Takes secrets out of a text.
         register_secret: Told every secret value before the process knows it.
-        egress: Places its requests may go to besides those of its own list.
+        told: Variables of the contract by which the SDK hears what the operator set.
         on_event: Takes every event.
+        on_inbound: Stores what a provider sent to one of its webhooks; None: nothing is asked for.
     """
 
     manifest: Manifest
@@ -78,7 +80,8 @@ class SidecarSpec:
     on_log: Callable[[JobLog], None]
     redact: Callable[[str], str]
     register_secret: Callable[[str], None]
-    egress: Sequence[str] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
+    on_inbound: Keep | None = None
     on_event: Callable[[PluginEvent], None] = lambda _event: None
 
 
@@ -216,7 +219,7 @@ class SidecarProcess:
             self._spec.configured,
             token=self.token,
             dry_run=self._spec.dry_run,
-            egress=self._spec.egress,
+            told=self._spec.told,
         )
         for value in env.secrets:
             self._spec.register_secret(value)

@@ -1,8 +1,20 @@
-"""The Slack plugin: its configuration, its connection test and the capability slack.send."""
+"""The Slack plugin: its configuration, its connection test, the capability slack.send and its webhooks."""
 
-from aisops_plugin_sdk import Ambiguous, Context, Delivery, InvalidRequest, Plugin, Transient
+from aisops_plugin_sdk import (
+    Ambiguous,
+    Context,
+    Delivery,
+    Inbound,
+    InvalidRequest,
+    Plugin,
+    Transient,
+    WebhookReply,
+    WebhookRequest,
+    slack_signature,
+)
 from aisops_plugin_slack.client import SlackClient
 from aisops_plugin_slack.config import SlackConfig
+from aisops_plugin_slack.inbound import answer_event, read_interaction
 from aisops_plugin_slack.message import SlackMessage, arguments
 from aisops_plugin_slack.rules import BLOCKS_REFUSED
 
@@ -13,6 +25,8 @@ plugin = Plugin(
     max_concurrency=16,
     egress=["${SLACK_API_BASE_URL}"],
 )
+
+signed_by_slack = slack_signature(lambda config: config.signing_secret)
 
 
 @plugin.on_start
@@ -59,6 +73,18 @@ async def send(ctx: Context[SlackConfig], message: SlackMessage) -> Delivery:
         answer = await client.call("chat.postMessage", plain)
         refs["blocks_refused"] = refused.code
     return _delivery(ctx, message, answer, refs)
+
+
+@plugin.webhook("/slack/events", verify=signed_by_slack)
+async def event(ctx: Context[SlackConfig], request: WebhookRequest) -> WebhookReply:
+    """Answer the handshake by which Slack learns that the address is ours."""
+    return answer_event(request)
+
+
+@plugin.webhook("/slack/interactive", verify=signed_by_slack)
+async def interaction(ctx: Context[SlackConfig], request: WebhookRequest) -> Inbound:
+    """Tell Core who approved or rejected what; Slack is answered when the Runner has it on its disk."""
+    return read_interaction(request)
 
 
 def _delivery(

@@ -25,6 +25,9 @@ class SlackConfig(Config):
         alias="SLACK_ALLOW_BROADCAST",
         description="Let messages notify everybody by `@here`, `@channel` and `@everyone`",
     )
+    signing_secret: Secret | None = Field(
+        None, alias="SLACK_SIGNING_SECRET", description="Signing secret of the app, for requests that come from Slack"
+    )
     ca_file: str = Field(
         "", alias="SLACK_CA_FILE", description="PEM file of authorities to trust instead of the system's"
     )

@@ -26,6 +26,8 @@ OLD = Manifest(
     features=frozenset({"batch", "cancel"}),
     channel="acme.send",
     egress=("api.acme.test", "${ACME_URL}"),
+    config_version="1.9",
+    webhooks=("/acme/pressed",),
 )
 CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str, bool]]]] = {
     "nothing": ({}, []),
@@ -75,6 +77,13 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str, bool]]]] = {
     ),
     "one place less": ({"egress": ("api.acme.test",)}, [("egress_narrowed", "", "/egress/${ACME_URL}", False)]),
     "it no longer says where": ({"egress": None}, [("egress_unsaid", "", "/egress", True)]),
+    "a webhook is gone": ({"webhooks": ()}, [("webhook_removed", "", "/webhooks/~1acme~1pressed", True)]),
+    "one more webhook": (
+        {"webhooks": ("/acme/pressed", "/acme/typed")},
+        [("webhook_added", "", "/webhooks/~1acme~1typed", False)],
+    ),
+    "a newer configuration": ({"config_version": "1.10"}, [("config_raised", "", "/config_version", False)]),
+    "an older configuration": ({"config_version": "1.8"}, [("config_lowered", "", "/config_version", True)]),
     "a variable must be set": (
         {"env": (*OLD.env, EnvSpec("ACME_TEAM", required=True))},
         [("env_required", "", "/env/ACME_TEAM", True)],
