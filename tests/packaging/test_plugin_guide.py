@@ -1,6 +1,6 @@
 """The plugin guide followed word by word: every command of it, in an empty folder, with the SDK as a wheel.
 
-This is also `aisops-plugin new` in an environment of its own: what it makes is installed by pip, tested and checked there.
+This is also `aisops-plugin new` in an environment of its own: what it makes is installed, tested and checked there.
 """
 
 from __future__ import annotations

