@@ -6,10 +6,12 @@ KEEP ?=
 ROWS ?=
 JSON ?=
 FAULTS ?=
+BREAKING ?=
+OUR_PLUGINS := plugins/slack plugins/email plugins/telegram plugins/kakao
 CHAOS ?=
 CHAOS_SEED ?=
 
-.PHONY: help setup demo test unit check lint types layers proto proto-check states states-check wheels chaos conformance bench lock clean
+.PHONY: help setup demo test unit check lint types layers proto proto-check states states-check plugin-api plugin-api-check plugin-docs plugin-docs-check wheels chaos conformance bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -26,7 +28,7 @@ test: setup ## every test
 unit: setup ## the tests that need no socket, process or file
 	@$(RUN) -m pytest -q -n 2 tests/unit
 
-check: setup lint types layers proto-check states-check ## everything that is not a test
+check: setup lint types layers proto-check states-check plugin-api-check plugin-docs-check ## everything that is not a test
 
 lint: setup ## ruff
 	@$(BIN)/ruff check .
@@ -46,6 +48,18 @@ states: setup ## redraw the state diagrams of docs/delivery.md from the transiti
 
 states-check: setup ## the diagrams of docs/delivery.md are fresh
 	@$(RUN) scripts/draw_states.py --check
+
+plugin-api: setup ## take additions to the SDK's public face into docs/plugin-api.md (BREAKING=1: changes and removals too)
+	@$(RUN) scripts/plugin_api.py $(if $(BREAKING),--breaking)
+
+plugin-api-check: setup ## the SDK's public face is the one in docs/plugin-api.md
+	@$(RUN) scripts/plugin_api.py --check
+
+plugin-docs: setup ## rewrite the tables and pages of our own plugins from their models
+	@$(BIN)/aisops-plugin docs $(OUR_PLUGINS)
+
+plugin-docs-check: setup ## the tables and pages of our own plugins say what their models say
+	@$(BIN)/aisops-plugin docs --check $(OUR_PLUGINS)
 
 proto-check: setup ## buf lint, buf breaking, generated code is fresh
 	@cd proto && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against baseline/v1.binpb

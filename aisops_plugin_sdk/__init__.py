@@ -21,9 +21,13 @@ from aisops_plugin_sdk.errors import (
     Transient,
     Unauthorized,
 )
+from aisops_plugin_sdk.http_client import Http
 from aisops_plugin_sdk.plugin import Plugin
+from aisops_plugin_sdk.responses import Response
 from aisops_plugin_sdk.secret import Secret
+from aisops_plugin_sdk.verifiers import slack_signature
 from aisops_plugin_sdk.version import SDK_VERSION
+from aisops_plugin_sdk.webhooks import Inbound, WebhookReply, WebhookRequest
 
 __version__ = SDK_VERSION
 
@@ -32,6 +36,12 @@ __all__ = [
     "Config",
     "Secret",
     "Context",
+    "Http",
+    "Response",
+    "Inbound",
+    "WebhookRequest",
+    "WebhookReply",
+    "slack_signature",
     "Delivery",
     "RecipientResult",
     "PluginError",

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aisops_plugin_sdk.commands.diff import diff
+from aisops_plugin_sdk.commands.docs import docs
+from aisops_plugin_sdk.commands.new import new
 from aisops_plugin_sdk.version import SDK_VERSION
 
 if TYPE_CHECKING:
@@ -26,7 +29,12 @@ NOT_CONFIGURED = 78
 )
 @click.version_option(SDK_VERSION, package_name="aisops-plugin-sdk")
 def main() -> None:
-    """Describe, run and check installed AIsOpsFlow plugins."""
+    """Make, describe, run, check and compare AIsOpsFlow plugins."""
+
+
+main.add_command(new)
+main.add_command(diff)
+main.add_command(docs)
 
 
 @main.command(epilog="Example: aisops-plugin describe acme-chat | python -m json.tool")

@@ -4,7 +4,7 @@ A field's variable is its alias, or its name in upper case. Empty variables coun
 in one variable: annotate them with `pydantic.Json[...]`. Complaints name variables and never repeat a value.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,15 +13,67 @@ from pydantic_core import ErrorDetails
 
 from aisops_plugin_sdk.errors import ConfigInvalid, DefinitionError, Detail
 from aisops_plugin_sdk.manifest import EnvSpec
+from aisops_plugin_sdk.migrations import (
+    FIRST,
+    VERSION_ENV,
+    Migrate,
+    Migrated,
+    Migration,
+    bring_up,
+    check_migrations,
+    read_version,
+    show,
+)
 from aisops_plugin_sdk.secret import Redactor, Secret
+
+M = TypeVar("M", bound=Migrate)
 
 
 class Config(BaseModel):
-    """Base of a plugin's configuration: frozen, closed, and silent about values in its errors."""
+    """Base of a plugin's configuration: frozen, closed, and silent about values in its errors.
 
+    Attributes:
+        config_version: major.minor of what the class reads.
+        config_migrations: what `migration` registered.
+    """
+
+    config_version: ClassVar[str] = FIRST
+    config_migrations: ClassVar[list[Migration]] = []
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, hide_input_in_errors=True
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Give every class migrations of its own, after those of the class it is made from."""
+        super().__pydantic_init_subclass__(**options)
+        cls.config_migrations = list(cls.config_migrations)
+
+    @classmethod
+    def migration(cls, to: str, *, retires: Sequence[str] = ()) -> Callable[[M], M]:
+        """Register a function from an older environment to one of version `to`: `(dict of text) -> dict of text`.
+
+        It gets the variables that are set (the class's own and retired ones), and returns those of `to`. Register it
+        before the `Plugin` is made.
+
+        Args:
+            to: major.minor, at most `config_version`.
+            retires: variables that are no longer read from `to` on. The sidecar still receives them, as secrets, and
+                one that is set shows that an environment is older.
+
+        Raises:
+            DefinitionError: `to` is no version.
+        """
+        try:
+            version = read_version(to)
+        except ValueError as error:
+            raise DefinitionError(f"{cls.__name__}.migration: {error}") from None
+
+        def register(function: M) -> M:
+            cls.config_migrations.append(Migration(version, tuple(retires), function))
+            return function
+
+        return register
 
 
 C = TypeVar("C", bound=Config)
@@ -33,7 +85,7 @@ def env_specs(config_class: type[Config]) -> tuple[EnvSpec, ...]:
     Raises:
         DefinitionError: a field uses an alias that is not one plain variable name, or two fields share a variable.
     """
-    specs = tuple(
+    own = tuple(
         EnvSpec(
             name=_env_name(name, field),
             secret=holds_secret(field.annotation),
@@ -42,14 +94,35 @@ def env_specs(config_class: type[Config]) -> tuple[EnvSpec, ...]:
         )
         for name, field in config_class.model_fields.items()
     )
-    names = [spec.name for spec in specs]
+    names = [spec.name for spec in own]
     if len(set(names)) != len(names):
         raise DefinitionError(f"{config_class.__name__}: two fields read the same environment variable")
-    return specs
+    check_migrations(config_class.config_version, config_class.config_migrations, names)
+    retired = {name: step.to for step in config_class.config_migrations for name in step.retires}
+    return own + tuple(
+        EnvSpec(name, secret=True, description=f"No longer read since version {show(version)} of the configuration")
+        for name, version in retired.items()
+    )
+
+
+def migrated(config_class: type[Config], environ: Mapping[str, str]) -> Migrated:
+    """The class's variables in an environment, brought to its version.
+
+    Raises:
+        ConfigInvalid: the environment is of a newer major, or a migration failed.
+    """
+    known = [spec.name for spec in env_specs(config_class)]
+    given = {name: environ[name] for name in known if environ.get(name, "") != ""}
+    return bring_up(
+        given,
+        config_class.config_migrations,
+        current=read_version(config_class.config_version),
+        said=environ.get(VERSION_ENV, ""),
+    )
 
 
 def load(config_class: type[C], environ: Mapping[str, str]) -> C:
-    """Read the config from an environment.
+    """Read the config from an environment of its own version.
 
     Raises:
         ConfigInvalid: variables are missing or invalid; it names all of them at once and quotes no value.
@@ -62,6 +135,14 @@ def load(config_class: type[C], environ: Mapping[str, str]) -> C:
         secrets = Redactor(value for key, value in given.items() if holds_secret(fields[key][1].annotation))
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise ConfigInvalid([_complaint(item, fields, secrets) for item in found]) from None
+
+
+def values_by_variable(config: Config) -> dict[str, tuple[Any, bool]]:
+    """The values of a loaded config by their variable, each with whether the operator set it (else: the default)."""
+    return {
+        _env_name(name, field): (getattr(config, name), name in config.model_fields_set)
+        for name, field in type(config).model_fields.items()
+    }
 
 
 def holds_secret(annotation: Any) -> bool:

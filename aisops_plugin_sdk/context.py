@@ -1,16 +1,23 @@
 """What a capability knows about the call it serves."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
 from aisops_plugin_sdk.logs import JobLogger, LogRecord, LogSink
+from aisops_plugin_sdk.secret import Secret
+
+if TYPE_CHECKING:
+    from aisops_plugin_sdk.http_client import Http
+    from aisops_plugin_sdk.outgoing import Outgoing
 
 ConfigT = TypeVar("ConfigT", default=Any)
+Emit = Callable[[str, Mapping[str, Any], str], bool]
+"""Sends an event on its way: kind, facts, and the job it belongs to or an empty text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class Context(Generic[ConfigT]):
     clock: Callable[[], float] = field(default=time.time, repr=False)
     monotonic: Callable[[], float] = field(default=time.monotonic, repr=False)
     _until: float | None = field(default=None, repr=False)
+    _outgoing: "Outgoing | None" = field(default=None, repr=False)
+    _emitter: "Emit | None" = field(default=None, repr=False)
     _cancelled: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -118,6 +127,67 @@ class Context(Generic[ConfigT]):
     def cancel(self) -> None:
         """Mark the call as cancelled. Called by the server."""
         self._cancelled = True
+
+    def http(
+        self,
+        base_url: str = "",
+        *,
+        name: str = "",
+        timeout_s: float = 15.0,
+        ca_file: str = "",
+        bearer: Secret | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        max_response_bytes: int = 1024 * 1024,
+    ) -> "Http":
+        """Give an HTTP client for one provider; the same one for the same arguments. The SDK closes it.
+
+        It goes only where `Plugin(egress=...)` says, follows no redirect, takes proxies and authorities from the
+        environment, and never waits longer than the call it is used in. Usable on the event loop.
+
+        Args:
+            base_url: the provider's base address; requests then name paths.
+            name: the provider, for the texts of errors; the host when empty.
+            timeout_s: longest wait for one answer, in seconds.
+            ca_file: PEM file of authorities to trust instead of the environment's or the system's.
+            bearer: sent as `Authorization: Bearer …`, to the base address only.
+            headers: sent with every request to the base address; a `Secret` is revealed there only.
+            max_response_bytes: longer answers are refused.
+
+        Raises:
+            NotConfigured: the file of authorities cannot be read, or the environment's proxy cannot be used.
+            Permanent: code `egress_denied`: the base address cannot be used at all.
+        """
+        if self._outgoing is None:
+            raise RuntimeError("this context belongs to no sidecar; use PluginTest")
+        return self._outgoing.client(
+            base_url,
+            name=name,
+            timeout_s=timeout_s,
+            ca_file=ca_file,
+            bearer=bearer,
+            headers=headers,
+            max_response_bytes=max_response_bytes,
+        )
+
+    def emit(self, kind: str, facts: Mapping[str, Any] | None = None) -> bool:
+        """Tell Core that something happened; returns at once. The Runner keeps the event until Core has it.
+
+        Secrets of the config are removed. What a plugin must not lose (a click that a person made once) belongs into a
+        webhook, which waits for the Runner: until the Runner has read an event, a kill of the sidecar loses it.
+
+        Args:
+            kind: `<plugin>.<word>`, such as `acme-chat.quota_low`; the word in lower case, with digits and `_`.
+            facts: a JSON object of at most 16 KiB.
+
+        Returns:
+            False when it was dropped: at most 100 at once and 10 a second go out.
+
+        Raises:
+            ValueError: the kind is not this plugin's, or the facts are no such object.
+        """
+        if self._emitter is None:
+            raise RuntimeError("this context belongs to no sidecar; use PluginTest")
+        return self._emitter(kind, facts or {}, self.call.job_id)
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Report progress, from 0 to 1, as a log line of this job."""

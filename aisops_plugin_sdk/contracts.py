@@ -26,6 +26,9 @@ Name = Literal[
     "probe-v1",
     "ready-v1",
     "log-v1",
+    "event-v1",
+    "inbound-call-v1",
+    "inbound-answer-v1",
 ]
 NAMES: tuple[Name, ...] = typing.get_args(Name)
 _MAX_DETAILS = 8

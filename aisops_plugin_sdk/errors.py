@@ -211,13 +211,16 @@ class SignatureRefused(SdkError):
 
 
 class ConfigInvalid(SdkError):
-    """The environment does not make a valid config. `details` name the variables and the complaint, never a value."""
+    """The environment does not make a valid config. `details` name the variables and the complaint, never a value.
+
+    `text` is said instead of the list of variables where a sentence says more.
+    """
 
     code = "not_configured"
 
-    def __init__(self, details: Sequence[Detail]) -> None:
+    def __init__(self, details: Sequence[Detail], text: str = "") -> None:
         names = ", ".join(dict.fromkeys(detail.path for detail in details))
-        super().__init__(f"configuration is missing or invalid: {names}")
+        super().__init__(text or f"configuration is missing or invalid: {names}")
         self.details = tuple(details)
 
 
@@ -227,3 +230,9 @@ class LoadFailed(SdkError):
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class SourceError(SdkError):
+    """A manifest, a wheel, a folder or a version of it cannot be read. The text says what was tried and what to do."""
+
+    code = "no_manifest"

@@ -56,6 +56,9 @@ class Manifest:
         features: optional parts of the contract it serves.
         channel: the capability behind POST /send, or None.
         body_limit_bytes: largest request body it takes.
+        egress: where it says its requests go (see `egress.py` for the entries); None when it does not say.
+        config_version: major.minor of the configuration it reads.
+        webhooks: paths at which it takes requests of its provider.
     """
 
     name: str
@@ -70,6 +73,9 @@ class Manifest:
     channel: str | None = None
     body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES
     description: str = ""
+    egress: tuple[str, ...] | None = None
+    config_version: str = "1.0"
+    webhooks: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> "Manifest":
@@ -96,13 +102,16 @@ class Manifest:
             channel=document.get("channel"),
             body_limit_bytes=document.get("body_limit_bytes", DEFAULT_BODY_LIMIT_BYTES),
             description=document.get("description", ""),
+            config_version=document.get("config_version", "1.0"),
+            webhooks=tuple(document.get("webhooks", ())),
+            egress=None if document.get("egress") is None else tuple(document["egress"]),
         )
         manifest._check()
         return manifest
 
     def to_document(self) -> dict[str, Any]:
         """Write the manifest as its JSON document; `parse` of it gives an equal manifest."""
-        return {
+        document = {
             "aisops_manifest": 1,
             "name": self.name,
             "version": self.version,
@@ -119,7 +128,10 @@ class Manifest:
             "startup_timeout_ms": round(self.startup_timeout_s * 1000),
             "body_limit_bytes": self.body_limit_bytes,
             "features": sorted(self.features),
+            "config_version": self.config_version,
+            "webhooks": list(self.webhooks),
         }
+        return document if self.egress is None else document | {"egress": list(self.egress)}
 
     def _check(self) -> None:
         """Refuse what a JSON Schema cannot express."""

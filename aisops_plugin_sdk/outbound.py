@@ -3,12 +3,13 @@
 That one fact decides what may happen next: what never left may be sent again, what left without an answer must not be
 sent again blindly. Redirects are not followed, because the request carries credentials. The texts of the errors name no
 address, because some providers carry the token in the path.
+
+Most plugins need `ctx.http()`, which is built on this file.
 """
 
 import asyncio
-import ipaddress
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from aisops_plugin_sdk.addresses import is_loopback
 from aisops_plugin_sdk.errors import Ambiguous, NotConfigured, Permanent, PluginError, ProviderError, Transient
 from aisops_plugin_sdk.secret import Secret
 
@@ -51,14 +53,6 @@ def base_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def is_loopback(host: str) -> bool:
-    """True for localhost and loopback addresses; names are not resolved."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def trusting(ca_file: str) -> ssl.SSLContext:
     """Build a TLS client context that trusts the authorities of a PEM file and nobody else.
 
@@ -88,22 +82,31 @@ class Outbound:
         address: the provider's base address; a proxy is not used when it is on loopback.
         ca_file: PEM file of authorities to trust instead of the system's; empty for the system's.
         proxy: address of an HTTP proxy, which may carry its own credentials.
+        connector: makes the session's connector, given the options it must have; aiohttp's own by default.
 
     Raises:
         NotConfigured: the file of authorities cannot be read or holds none.
     """
 
-    def __init__(self, address: str, *, ca_file: str = "", proxy: Secret | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        ca_file: str = "",
+        proxy: Secret | None = None,
+        connector: Callable[..., aiohttp.BaseConnector] = aiohttp.TCPConnector,
+    ) -> None:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_mark_left)
         trace.on_request_redirect.append(_refuse_redirect)
         context = trusting(ca_file) if ca_file else True
         direct = proxy is None or is_loopback(urlsplit(address).hostname or "")
         self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEEPALIVE_S),
+            connector=connector(ssl=context, keepalive_timeout=KEEPALIVE_S),
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S),
             trace_configs=[trace],
             proxy=None if proxy is None or direct else proxy.reveal(),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def close(self) -> None:
@@ -119,15 +122,16 @@ class Outbound:
         await self.close()
 
     @asynccontextmanager
-    async def attempt(self, provider: str, timeout_s: float) -> AsyncIterator[None]:
+    async def attempt(self, provider: str, timeout_s: float, *, harmless: bool = False) -> AsyncIterator[None]:
         """Make one request inside; failures of the connection come out as errors of the SDK.
 
         Args:
             provider: its name, for the text of the error.
             timeout_s: seconds for the whole request; give it less than the call has left.
+            harmless: the request changes nothing, as a GET does, so that repeating it is safe also when it had left.
 
         Raises:
-            Transient: nothing had left: repeating is safe.
+            Transient: nothing had left, or the request was harmless: repeating is safe.
             Ambiguous: the request had left and no answer came.
             Permanent: the provider answered with a redirect, so the configured address is wrong.
             ProviderError: its certificate is not trusted.
@@ -138,18 +142,20 @@ class Outbound:
             async with asyncio.timeout(max(0.0, timeout_s)):
                 yield
         except (aiohttp.ClientError, OSError) as error:
-            raise _failure(provider, attempt, error) from None
+            raise _failure(provider, attempt, error, harmless=harmless) from None
         finally:
             _attempt.reset(token)
 
 
-def _failure(provider: str, attempt: _Attempt, error: Exception) -> PluginError:
+def _failure(provider: str, attempt: _Attempt, error: Exception, *, harmless: bool) -> PluginError:
     """Judge a failed connection. The error's own text is dropped: it may name the address."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return ProviderError(f"the certificate of {provider} is not trusted", code="certificate_untrusted")
     kind = type(error).__name__
     if attempt.redirected:
         return Permanent(f"{provider} answered with a redirect; check the configured address", code="redirected")
+    if attempt.left and harmless:
+        return Transient(f"no answer of {provider} came ({kind})", code="no_answer")
     if attempt.left:
         return Ambiguous(f"the request to {provider} left and no answer came ({kind})")
     return Transient(f"{provider} cannot be reached ({kind}); nothing was sent", code="unreachable")

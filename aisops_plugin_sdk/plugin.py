@@ -1,22 +1,25 @@
 """The object a plugin author writes against: name, config, hooks and capabilities. Nothing runs at import."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from aisops_plugin_sdk import batch
+from aisops_plugin_sdk import batch, webhooks
 from aisops_plugin_sdk.capability import Accept, Capability, build_capability
 from aisops_plugin_sdk.config import Config, env_specs
 from aisops_plugin_sdk.context import Context
+from aisops_plugin_sdk.egress import check_entries
 from aisops_plugin_sdk.errors import DefinitionError
 from aisops_plugin_sdk.manifest import (
     DEFAULT_BODY_LIMIT_BYTES,
     DEFAULT_TIMEOUT_S,
     MAX_BODY_LIMIT_BYTES,
     EffectClass,
+    EnvSpec,
     Manifest,
 )
 from aisops_plugin_sdk.version import CONTRACT_MAJORS, SDK_VERSION
+from aisops_plugin_sdk.webhooks import Verify, Webhook, check_path
 
 Hook = Callable[[Context[Any]], Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,6 +38,9 @@ class Plugin:
         max_concurrency: calls served at once, 1 to 1024; further ones are answered 429.
         startup_timeout_s: seconds `on_start` may take.
         body_limit_bytes: largest request body, 1 KiB to 1 MiB.
+        egress: where `ctx.http()` may go: `api.acme.test` (port 443), `api.acme.test:8443`, `*.acme.test`, an address,
+            or `${ACME_URL}` for whatever the operator puts into that variable. None: the plugin does not say, and
+            `ctx.http()` refuses everything.
 
     Raises:
         DefinitionError: an argument is out of its range.
@@ -50,6 +56,7 @@ class Plugin:
         max_concurrency: int = 4,
         startup_timeout_s: float = 10.0,
         body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES,
+        egress: Sequence[str] | None = None,
     ) -> None:
         if not _NAME.fullmatch(name):
             raise DefinitionError(f"plugin name {name!r} must match {_NAME.pattern}")
@@ -66,9 +73,14 @@ class Plugin:
         self.max_concurrency = max_concurrency
         self.startup_timeout_s = startup_timeout_s
         self.body_limit_bytes = body_limit_bytes
-        self.env = env_specs(config)
+        self.egress = None if egress is None else tuple(egress)
+        try:
+            check_entries(self.egress or (), (spec.name for spec in env_specs(config)))
+        except ValueError as error:
+            raise DefinitionError(f"plugin {name!r}: {error}") from None
         self._capabilities: dict[str, Capability] = {}
         self._hooks: dict[str, Hook] = {}
+        self._webhooks: dict[str, Webhook] = {}
 
     def __repr__(self) -> str:
         return f"Plugin({self.name!r}, capabilities={sorted(self._capabilities)})"
@@ -119,6 +131,34 @@ class Plugin:
 
         return register
 
+    def webhook(self, path: str, *, verify: Verify) -> Callable[[F], F]:
+        """Register a public route, `(ctx: Context, request: WebhookRequest) -> Inbound | WebhookReply`.
+
+        What the function returns as `Inbound` is told to Core; the provider is answered only after the Runner has it on
+        its disk, and 503 with Retry-After otherwise. A `WebhookReply` is answered at once. An error of the SDK is
+        answered with its status and text. The function has two seconds: what takes longer belongs into a job.
+
+        Args:
+            path: such as `/acme/events`.
+            verify: raises `Unauthorized` for what the provider did not send; `aisops_plugin_sdk.verifiers` has some.
+
+        Raises:
+            DefinitionError: the path is none, is the sidecar's own, or is registered twice.
+        """
+        check_path(path)
+
+        def register(handler: F) -> F:
+            if path in self._webhooks:
+                raise DefinitionError(f"webhook {path!r} is registered twice")
+            self._webhooks[path] = Webhook(path, verify, handler)
+            return handler
+
+        return register
+
+    def webhook_at(self, path: str) -> Webhook | None:
+        """Find the webhook of a path, or None."""
+        return self._webhooks.get(path)
+
     def on_start(self, hook: F) -> F:
         """Register the function that opens clients and keeps them in `ctx.state`. Runs once, before any call."""
         return self._register("on_start", hook)
@@ -134,6 +174,11 @@ class Plugin:
     def hook(self, name: str) -> Hook | None:
         """Return the registered `on_start`, `on_stop` or `check`, or None."""
         return self._hooks.get(name)
+
+    @property
+    def env(self) -> tuple[EnvSpec, ...]:
+        """The variables the plugin may receive, retired ones included."""
+        return env_specs(self.config_class)
 
     @property
     def channel(self) -> Capability | None:
@@ -170,10 +215,13 @@ class Plugin:
             env=self.env,
             max_concurrency=self.max_concurrency,
             startup_timeout_s=self.startup_timeout_s,
-            features=_FEATURES,
+            features=_FEATURES | ({webhooks.FEATURE} if self._webhooks else set()),
+            webhooks=tuple(self._webhooks),
             channel=None if channel is None else channel.spec.name,
             body_limit_bytes=self.body_limit_bytes,
             description=self.description,
+            egress=self.egress,
+            config_version=self.config_class.config_version,
         )
 
     def _register(self, name: str, hook: F) -> F:

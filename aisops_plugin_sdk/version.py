@@ -2,4 +2,4 @@
 
 SDK_VERSION = "0.1.0"
 CONTRACT_MAJORS: tuple[int, ...] = (1,)
-CONTRACT_MINOR = 0
+CONTRACT_MINOR = 1

@@ -55,6 +55,7 @@ ENV_KEYS: Mapping[str, tuple[str, ...]] = {
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+EgressText = Annotated[str, StringConstraints(pattern=r"^[!-+\--~]{1,320}$")]
 LabelText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
@@ -72,6 +73,12 @@ class PluginConfig(_Frozen):
         prewarm: Start with the Runner and stay, instead of on demand.
         idle_stop_s: Stop after so many seconds without a call (not when `prewarm`).
         batch: False: one request per call, also where the plugin takes many in one.
+        egress: Places its requests may go to besides those of its own list, such as `10.0.0.0/8:443`.
+        inbound: `host:port` where its provider reaches its webhooks; it then runs as with `prewarm`. This machine only,
+            for a reverse proxy beside it that speaks TLS, unless `inbound_anywhere`.
+        inbound_anywhere: `inbound` may be an address that others reach, without TLS.
+        config_version: Which version of the plugin's configuration `env` is written for (`2.0`); empty: its variables
+            show it.
     """
 
     enabled: bool = True
@@ -80,6 +87,20 @@ class PluginConfig(_Frozen):
     prewarm: bool = False
     idle_stop_s: float = Field(default=60.0, ge=1, le=86_400)
     batch: bool = True
+    egress: tuple[EgressText, ...] = Field(default=(), max_length=64)
+    inbound: str = Field(default="", pattern=r"^(([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):[1-9][0-9]{0,4})?$")
+    inbound_anywhere: bool = False
+    config_version: str = Field(default="", pattern=r"^([0-9]{1,4}\.[0-9]{1,4})?$")
+
+    @model_validator(mode="after")
+    def _inbound_is_near(self) -> PluginConfig:
+        host = self.inbound.rpartition(":")[0].strip("[]")
+        if host and not self.inbound_anywhere and not _is_loopback(host):
+            raise ValueError(
+                f"inbound is not on this machine ({host}); put a reverse proxy in front of a loopback address, or set "
+                "inbound_anywhere = true to accept that providers are spoken to without TLS"
+            )
+        return self
 
 
 class RunnerConfig(_Frozen):

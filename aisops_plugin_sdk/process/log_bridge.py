@@ -1,9 +1,11 @@
-"""Turns the standard library's log records, vendor libraries' included, into log records of the contract."""
+"""Writes log records and events as the contract's lines, those of the standard library's logging included."""
 
 import logging
 import time
 from collections.abc import Callable
 
+from aisops_plugin_sdk import events
+from aisops_plugin_sdk.events import EventRecord
 from aisops_plugin_sdk.logs import Level, LogRecord, LogSink, current_job, to_document
 from aisops_plugin_sdk.process.stdout import ContractOutput
 from aisops_plugin_sdk.secret import Redactor
@@ -38,6 +40,17 @@ class OutputSink:
     def __call__(self, record: LogRecord) -> None:
         """Write one record."""
         self._output.line(to_document(record, time_ms=round(self._clock() * 1000), redactor=self.redactor))
+
+
+class EventOutput:
+    """Writes events as the contract's lines."""
+
+    def __init__(self, output: ContractOutput) -> None:
+        self._output = output
+
+    def __call__(self, event: EventRecord) -> bool:
+        """Write one event; False when the reader is too far behind."""
+        return self._output.line(events.to_document(event))
 
 
 def bridge_standard_logging(sink: LogSink) -> None:

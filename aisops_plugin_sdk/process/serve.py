@@ -6,15 +6,21 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
+from aisops_plugin_sdk import webhooks
 from aisops_plugin_sdk.errors import LoadFailed
 from aisops_plugin_sdk.plugin import Plugin
 from aisops_plugin_sdk.process.lifeline import Lifeline
 from aisops_plugin_sdk.process.loading import load_plugin
-from aisops_plugin_sdk.process.log_bridge import OutputSink, bridge_standard_logging
+from aisops_plugin_sdk.process.log_bridge import EventOutput, OutputSink, bridge_standard_logging
 from aisops_plugin_sdk.process.stdout import ContractOutput
 from aisops_plugin_sdk.signing import TOKEN_ENV
 from aisops_plugin_sdk.version import CONTRACT_MAJORS
+from aisops_plugin_sdk.webhooks import LISTEN_ENV
+
+if TYPE_CHECKING:
+    from aisops_plugin_sdk.server.sidecar import Sidecar
 
 OK = 0
 FAILED = 1
@@ -59,12 +65,13 @@ async def _serve(plugin: Plugin, env: Mapping[str, str], port: int, output: Cont
 
     asked = asyncio.Event()
     sink = OutputSink(output)
-    sidecar = Sidecar(plugin, env, sink=sink, on_shutdown=asked.set)
+    sidecar = Sidecar(plugin, env, sink=sink, on_shutdown=asked.set, on_event=EventOutput(output))
     sink.redactor = sidecar.lifecycle.redactor
     try:
         bound = await sidecar.listen(port)
     except OSError as error:
         raise LoadFailed(f"cannot listen on 127.0.0.1:{port}: {error.strerror}", code="port_in_use") from None
+    await _listen_for_webhooks(sidecar, plugin, env.get(LISTEN_ENV, ""))
     orphaned = _watch(env.get("AISOPS_LIFELINE", ""), asked)
     output.line({"aisops": 1, "ready": True, "contract": list(CONTRACT_MAJORS), "port": bound, "pid": os.getpid()})
     bridge_standard_logging(sink)
@@ -75,6 +82,21 @@ async def _serve(plugin: Plugin, env: Mapping[str, str], port: int, output: Cont
     await asked.wait()
     await sidecar.stop(ORPHAN_DRAIN_S if orphaned() else DRAIN_S)
     return sidecar.unfinished
+
+
+async def _listen_for_webhooks(sidecar: "Sidecar", plugin: Plugin, address: str) -> None:
+    """Listen for the provider where the operator says; nowhere when nothing is said."""
+    if not address:
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65_535:
+        raise LoadFailed(f"{LISTEN_ENV} must read host:port, not {address[:100]!r}", code="invalid_address")
+    if webhooks.FEATURE not in plugin.manifest().features:
+        raise LoadFailed(f"{LISTEN_ENV} is set, but plugin {plugin.name!r} has no webhook", code="no_webhook")
+    try:
+        await sidecar.listen_for_webhooks(host.strip("[]"), int(port))
+    except OSError as error:
+        raise LoadFailed(f"cannot listen on {address}: {error.strerror}", code="port_in_use") from None
 
 
 def _watch(lifeline: str, asked: asyncio.Event) -> Callable[[], bool]:

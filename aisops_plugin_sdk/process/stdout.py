@@ -31,13 +31,15 @@ class ContractOutput:
         self._thread = threading.Thread(target=self._write_lines, name="aisops-stdout", daemon=True)
         self._thread.start()
 
-    def line(self, document: dict[str, Any]) -> None:
-        """Write one JSON line, or drop it when the reader is far behind. Never blocks."""
+    def line(self, document: dict[str, Any]) -> bool:
+        """Write one JSON line, or drop it and say so when the reader is far behind. Never blocks."""
         written = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         try:
             self._lines.put_nowait(written)
         except queue.Full:
             self.dropped += 1
+            return False
+        return True
 
     def close(self) -> None:
         """Write what is waiting, for at most one second. Further calls do nothing."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from aisops_plugin_sdk.calls import time_left_s
 from aisops_plugin_sdk.capability import Capability
 from aisops_plugin_sdk.context import CallInfo, Context
 from aisops_plugin_sdk.errors import Ambiguous, PluginError
@@ -172,6 +173,7 @@ class Invocations:
     async def _work(self, running: Running, given: BaseModel) -> bytes:
         """Run the author's function and write its result as JSON."""
         current_job.set(running.context.job_id)
+        time_left_s.set(running.context.remaining_s)
         if not self._lifecycle.serving:
             await self._lifecycle.started()
         running.entered = True

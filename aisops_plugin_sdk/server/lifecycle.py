@@ -12,16 +12,26 @@ from typing import Any
 from aisops_plugin_sdk import config as plugin_config
 from aisops_plugin_sdk.config import Config
 from aisops_plugin_sdk.context import CallInfo, Context
+from aisops_plugin_sdk.egress import OPERATOR_ENV, Egress, read_egress
 from aisops_plugin_sdk.errors import ConfigInvalid, PluginError
+from aisops_plugin_sdk.events import EventRecord, EventSink
 from aisops_plugin_sdk.logs import LogRecord, LogSink
+from aisops_plugin_sdk.outgoing import Outgoing
 from aisops_plugin_sdk.plugin import Plugin
+from aisops_plugin_sdk.proxies import VARIABLES as PROXY_VARIABLES
+from aisops_plugin_sdk.proxies import credentials_in as proxy_credentials
 from aisops_plugin_sdk.secret import Redactor, secrets_in
 from aisops_plugin_sdk.server.answers import Refusal, from_config
 from aisops_plugin_sdk.server.authored import AuthoredCalls
+from aisops_plugin_sdk.server.emitting import Emitter
 from aisops_plugin_sdk.signing import TOKEN_ENV
 
 CHECK_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
+
+
+def _nobody(_event: EventRecord) -> bool:
+    return False
 
 
 class Phase(enum.Enum):
@@ -42,6 +52,7 @@ class Lifecycle:
         clock: unix seconds.
         monotonic: seconds that only run.
         sink: where log records go.
+        on_event: takes the plugin's events on their way.
     """
 
     def __init__(
@@ -52,6 +63,7 @@ class Lifecycle:
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
         sink: LogSink,
+        on_event: EventSink = _nobody,
     ) -> None:
         self.plugin = plugin
         self.dry_run = environ.get("AISOPS_DRY_RUN") == "1"
@@ -67,11 +79,35 @@ class Lifecycle:
         self._config: Config | None = None
         raw_secrets = [environ[env.name] for env in plugin.env if env.secret and env.name in environ]
         tokens = [environ[name] for name in TOKEN_ENV if name in environ]
+        self._outgoing = Outgoing(Egress((), None), {}, dry_run=self.dry_run)
         try:
-            self._config = plugin_config.load(plugin.config_class, environ)
+            self._config = self._configure(environ)
         except ConfigInvalid as error:
             self._failure = from_config(error)
-        self.redactor = Redactor([*tokens, *raw_secrets, *secrets_in(self._config)])
+        proxies = proxy_credentials(environ)
+        self._emitter = Emitter(plugin.name, on_event, sink=sink, clock=clock)
+        self.redactor = Redactor([*tokens, *raw_secrets, *secrets_in(self._config), *proxies])
+        self._emitter.redact = self.redactor.text
+
+    def _configure(self, environ: Mapping[str, str]) -> Config:
+        """Read the config, and from it where requests may go.
+
+        Raises:
+            ConfigInvalid: a variable is missing or invalid.
+        """
+        found = plugin_config.migrated(self.plugin.config_class, environ)
+        config = plugin_config.load(self.plugin.config_class, found.environ)
+        if found.retired:
+            text = (
+                f"the configuration sets variables of an older version: {', '.join(found.retired)}; it was understood"
+            )
+            version = self.plugin.config_class.config_version
+            self._sink(LogRecord("warning", f"{text}, but set those of version {version} instead"))
+        configured = plugin_config.values_by_variable(config)
+        egress = read_egress(self.plugin.egress, configured, environ.get(OPERATOR_ENV, ""))
+        ways = {name: environ[name] for name in (*PROXY_VARIABLES, "SSL_CERT_FILE") if name in environ}
+        self._outgoing = Outgoing(egress, ways, dry_run=self.dry_run)
+        return config
 
     @property
     def configured(self) -> bool:
@@ -94,6 +130,8 @@ class Lifecycle:
             clock=self._clock,
             monotonic=self._monotonic,
             _until=None if allowed_s is None else self._monotonic() + allowed_s,
+            _outgoing=self._outgoing,
+            _emitter=self._emitter.emit,
         )
 
     async def start(self) -> None:
@@ -171,6 +209,7 @@ class Lifecycle:
             with contextlib.suppress(PluginError):
                 if self._config is not None:
                     await self._run_hook("on_stop", STOP_TIMEOUT_S)
+        await self._outgoing.close()
         self.authored.close()
 
     async def _run_hook(self, name: str, timeout_s: float) -> None:

@@ -7,7 +7,18 @@ from aisops_plugin_sdk import batch
 from aisops_plugin_sdk.server.answers import MethodRefused, Refusal
 
 RouteName = Literal[
-    "probe", "healthz", "readyz", "describe", "check", "invoke", "batch", "cancel", "shutdown", "send", "alimtalk"
+    "probe",
+    "healthz",
+    "readyz",
+    "describe",
+    "check",
+    "invoke",
+    "batch",
+    "inbound",
+    "cancel",
+    "shutdown",
+    "send",
+    "alimtalk",
 ]
 INVOKE_PREFIX = "/v1/invoke/"
 CANCEL_PREFIX = "/v1/cancel/"
@@ -33,16 +44,23 @@ _FIXED: dict[str, Route] = {
     "/v1/shutdown": Route("shutdown", "POST"),
     "/send": Route("send", "POST"),
 }
+_INBOUND = Route("inbound", "POST")
 _ALIMTALK = Route("alimtalk", "POST")
 
 
-def find_route(method: str, path: str, *, alimtalk: bool) -> Route:
-    """Match a request. `alimtalk` says whether the plugin offers `kakao.alimtalk.send` and so its own route.
+def find_route(method: str, path: str, *, alimtalk: bool, inbound: bool = False) -> Route:
+    """Match a request.
+
+    Args:
+        method: the HTTP method.
+        path: the raw path.
+        alimtalk: the plugin offers `kakao.alimtalk.send` and so its own route.
+        inbound: it has webhooks, and so the route by which the Runner asks for their events.
 
     Raises:
         Refusal: 404 no such path; `MethodRefused` 405 the path takes another method.
     """
-    route = _match(path, alimtalk=alimtalk)
+    route = _INBOUND if inbound and path == "/v1/inbound" else _match(path, alimtalk=alimtalk)
     if route is None:
         raise Refusal(404, "not_found", "no such path")
     if method != route.method:

@@ -11,9 +11,10 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from aisops_plugin_sdk import batch, signing
+from aisops_plugin_sdk import batch, contracts, signing, webhooks
 from aisops_plugin_sdk.capability import Capability, refused_mapping
-from aisops_plugin_sdk.errors import JsonRefused, PluginError, SignatureRefused
+from aisops_plugin_sdk.errors import ContractError, InvalidRequest, JsonRefused, PluginError, SignatureRefused
+from aisops_plugin_sdk.events import EventSink
 from aisops_plugin_sdk.logs import LogRecord, LogSink
 from aisops_plugin_sdk.plugin import Plugin
 from aisops_plugin_sdk.server import answers
@@ -22,6 +23,8 @@ from aisops_plugin_sdk.server.batches import BatchAnswer
 from aisops_plugin_sdk.server.body import body_object, read_body
 from aisops_plugin_sdk.server.call_headers import read_call
 from aisops_plugin_sdk.server.call_lines import CallLine, read_calls
+from aisops_plugin_sdk.server.inbound import Webhooks, not_here
+from aisops_plugin_sdk.server.inbox import Inbox
 from aisops_plugin_sdk.server.invocations import Ended, Invocations
 from aisops_plugin_sdk.server.lifecycle import Lifecycle
 from aisops_plugin_sdk.server.routes import Route, find_route
@@ -41,6 +44,7 @@ class Sidecar:
         plugin: the plugin.
         environ: its environment: config, internal token, AISOPS_DRY_RUN. Read once.
         sink: where log records go.
+        on_event: takes the plugin's events on their way.
         on_shutdown: called when POST /v1/shutdown asks to end; the owner then calls `stop`.
         clock: unix seconds.
         monotonic: seconds that only run, by which calls see their time go.
@@ -53,6 +57,7 @@ class Sidecar:
         *,
         sink: LogSink,
         on_shutdown: Callable[[], None],
+        on_event: EventSink,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,9 +68,14 @@ class Sidecar:
         self._on_shutdown = on_shutdown
         token = next((environ[name] for name in signing.TOKEN_ENV if environ.get(name)), None)
         self._verifier = signing.Verifier(token)
-        self._lifecycle = Lifecycle(plugin, environ, clock=clock, monotonic=monotonic, sink=sink)
+        self._lifecycle = Lifecycle(
+            plugin, environ, clock=clock, monotonic=monotonic, sink=sink, on_event=on_event
+        )
         self._invocations = Invocations(self._lifecycle, sink=sink, clock=clock)
+        self._inbox = Inbox()
+        self._webhooks = Webhooks(self._lifecycle, self._inbox, sink=sink, clock=clock)
         self._transport = Transport(self.answer)
+        self._public = Transport(self.answer_webhook)
         self._starting: asyncio.Task[None] | None = None
         self._status = Status(self._manifest, self._lifecycle, clock)
 
@@ -73,6 +83,11 @@ class Sidecar:
     def lifecycle(self) -> Lifecycle:
         """Config, state and readiness."""
         return self._lifecycle
+
+    @property
+    def attended(self) -> bool:
+        """Whether somebody asks for the events of webhooks."""
+        return self._inbox.attended
 
     @property
     def unfinished(self) -> bool:
@@ -87,6 +102,14 @@ class Sidecar:
         """
         return await self._transport.open(LOOPBACK, port)
 
+    async def listen_for_webhooks(self, host: str, port: int) -> int:
+        """Listen at an address of its own for webhooks and nothing else, and return the port.
+
+        Raises:
+            OSError: the address cannot be used.
+        """
+        return await self._public.open(host, port)
+
     def begin(self) -> "asyncio.Task[None]":
         """Run `on_start` in the background; calls that come meanwhile wait for it."""
         self._starting = asyncio.create_task(self._lifecycle.start())
@@ -95,21 +118,30 @@ class Sidecar:
     async def stop(self, drain_s: float) -> None:
         """Refuse new calls, give running ones `drain_s` seconds, run `on_stop`, stop listening."""
         self._lifecycle.drain()
+        self._inbox.close()
         await self._invocations.drain(drain_s)
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
             await asyncio.wait([self._starting])
         await self._lifecycle.stop()
+        await self._public.close()
         await self._transport.close()
 
     async def answer(self, request: web.BaseRequest) -> Answer | Stream:
-        """Answer one request. Whatever happens, the answer is JSON."""
+        """Answer one request. Whatever happens, the answer is JSON, but for those of a webhook."""
         try:
-            return await self._answer(request)
+            webhook = self._plugin.webhook_at(request.raw_path.partition("?")[0])
+            return await (self._answer(request) if webhook is None else self._webhooks.answer(webhook, request))
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - the last door: a fault of ours must not show a traceback
             return self._failed(error)
+
+    async def answer_webhook(self, request: web.BaseRequest) -> Answer | Stream:
+        """Answer one request on the listener for webhooks: nothing else is there."""
+        if self._plugin.webhook_at(request.raw_path.partition("?")[0]) is None:
+            return not_here()
+        return await self.answer(request)
 
     def _failed(self, error: Exception) -> Answer:
         """Answer what went wrong with a request or with one call of a batch."""
@@ -128,7 +160,12 @@ class Sidecar:
         if len(hosts) != 1 or not _LOCAL_HOST.fullmatch(hosts[0]):
             raise Refusal(421, "misdirected", "this server answers to loopback host names only")
         path, _, query = request.raw_path.partition("?")
-        route = find_route(request.method, path, alimtalk=self._plugin.find("kakao.alimtalk.send") is not None)
+        route = find_route(
+            request.method,
+            path,
+            alimtalk=self._plugin.find("kakao.alimtalk.send") is not None,
+            inbound=webhooks.FEATURE in self._manifest.features,
+        )
         limit = batch.MAX_BYTES if route.name == "batch" else self._plugin.body_limit_bytes
         body = await read_body(request, limit)
         if route.signed:
@@ -149,6 +186,8 @@ class Sidecar:
             return Stream(BatchAnswer(read_calls(body), self._start, self._lifecycle.redactor).pieces())
         if route.name in ("send", "alimtalk"):
             return await self._send(route, request, body, query)
+        if route.name == "inbound":
+            return await self._inbound(body)
         if route.name == "cancel":
             cancelled = self._invocations.cancel(unquote(route.argument))
             return answers.success({"result": {"cancelled": cancelled}}, 202)
@@ -162,6 +201,16 @@ class Sidecar:
         capability, given = self._read(name, body)
         outcome = await self._invocations.invoke(capability, given, read_call(request.headers), body)
         return answers.invoked(outcome, self._lifecycle.redactor)
+
+    async def _inbound(self, body: bytes) -> Answer:
+        """Serve POST /v1/inbound: the Runner's decisions in, the events that wait for one out."""
+        document = body_object(body, self._plugin.body_limit_bytes)
+        try:
+            contracts.validate(document, "inbound-call-v1")
+        except ContractError as error:
+            raise InvalidRequest(str(error), details=error.details) from None
+        events = await self._inbox.ask(document["stored"], document["refused"])
+        return answers.success({"result": {"events": events}})
 
     def _start(self, call: CallLine, ended: Ended) -> Answer | None:
         """Start one call of a batch, or answer why not."""

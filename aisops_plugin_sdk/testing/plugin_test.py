@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Self
 
+from aisops_plugin_sdk.events import EventRecord
 from aisops_plugin_sdk.logs import LogRecord
 from aisops_plugin_sdk.plugin import Plugin
 from aisops_plugin_sdk.server.sidecar import Sidecar
@@ -20,9 +21,12 @@ class PluginTest:
         dry_run: sets AISOPS_DRY_RUN=1.
         token: the internal token; None draws one, an empty text starts the sidecar without any.
         wait: wait for `on_start` before the block begins.
+        storing: play the Runner for webhooks: what they tell is put into `stored`, and the provider is answered then.
 
     Attributes:
         logs: every log record so far.
+        events: every event so far.
+        stored: what webhooks told, as the contract's documents: `kind`, `key`, `facts`, …
         client: for calls that the shortcuts below do not cover.
         shutdown_requested: set when POST /v1/shutdown was called.
     """
@@ -35,10 +39,15 @@ class PluginTest:
         dry_run: bool = False,
         token: str | None = None,
         wait: bool = True,
+        storing: bool = False,
     ) -> None:
         self.plugin = plugin
         self.token = secrets.token_urlsafe(32) if token is None else token
         self.logs: list[LogRecord] = []
+        self.events: list[EventRecord] = []
+        self.stored: list[dict[str, Any]] = []
+        self._storing = storing
+        self._store: asyncio.Task[None] | None = None
         self.port = 0
         self.shutdown_requested = asyncio.Event()
         self._environ = {**(env or {}), "AISOPSFLOW_INTERNAL_AUTH_TOKEN": self.token}
@@ -50,7 +59,11 @@ class PluginTest:
 
     async def __aenter__(self) -> Self:
         self._sidecar = Sidecar(
-            self.plugin, self._environ, sink=self.logs.append, on_shutdown=self.shutdown_requested.set
+            self.plugin,
+            self._environ,
+            sink=self.logs.append,
+            on_shutdown=self.shutdown_requested.set,
+            on_event=self._take_event,
         )
         self.port = await self._sidecar.listen(0)
         starting = self._sidecar.begin()
@@ -58,13 +71,33 @@ class PluginTest:
             await starting
         self._client = SidecarClient(self.port, self.token or None)
         await self._client.__aenter__()
+        if self._storing:
+            self._store = asyncio.create_task(self._keep_storing(self._client))
+            while not self._sidecar.attended:  # noqa: ASYNC110 - the question is on its way
+                await asyncio.sleep(0)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        if self._store is not None:
+            self._store.cancel()
+            await asyncio.wait([self._store])
         if self._client is not None:
             await self._client.__aexit__()
         if self._sidecar is not None:
             await self._sidecar.stop(drain_s=0.0)
+
+    async def _keep_storing(self, client: SidecarClient) -> None:
+        """Ask for events and say that they are stored, as the Runner does."""
+        stored: list[str] = []
+        while True:
+            answer = await client.post("/v1/inbound", {"stored": stored, "refused": []})
+            events = answer.result.get("events", [])
+            self.stored += events
+            stored = [event["id"] for event in events]
+
+    def _take_event(self, event: EventRecord) -> bool:
+        self.events.append(event)
+        return True
 
     @property
     def client(self) -> SidecarClient:

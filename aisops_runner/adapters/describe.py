@@ -25,9 +25,12 @@ LIFELINE = {"AISOPS_LIFELINE": "stdin"}
 BASE_ENV = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
 
 
-def describe_argv(name: str) -> list[str]:
-    """The command that describes a plugin of this environment (`-P`: the working directory is not importable)."""
-    return [sys.executable, "-P", "-m", "aisops_plugin_sdk", "describe", name]
+def describe_argv(name: str, python: str = "") -> list[str]:
+    """The command that describes a plugin of an environment, this one by default.
+
+    `-P`: the working directory is not importable.
+    """
+    return [python or sys.executable, "-P", "-m", "aisops_plugin_sdk", "describe", name]
 
 
 def base_env(env: Mapping[str, str]) -> dict[str, str]:

@@ -32,6 +32,7 @@ class Installed:
         distribution: The package that brought it.
         version: The package's version.
         fingerprint: Changes whenever the installed files do.
+        python: The interpreter of the environment it is installed in; empty: the Runner's own.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Installed:
     distribution: str
     version: str
     fingerprint: str
+    python: str = ""
 
 
 @dataclass(frozen=True, slots=True)

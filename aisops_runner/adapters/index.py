@@ -23,7 +23,7 @@ from aisops_plugin_sdk.manifest import CapabilitySpec, EnvSpec, Manifest
 from aisops_runner import disk
 from aisops_runner.adapters.discovery import Installed
 
-VERSION = 1
+VERSION = 3
 MAX_BYTES = 64 * 1024 * 1024
 
 _log = structlog.get_logger("aisops_runner.index")
@@ -126,7 +126,7 @@ def _dump(document: object) -> bytes:
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
-    keys = ("name", "entry_point", "distribution", "version", "fingerprint")
+    keys = ("name", "entry_point", "distribution", "version", "fingerprint", "python")
     manifest = item["manifest"]
     return Entry(
         installed=Installed(**{key: str(item[key]) for key in keys}),
@@ -152,6 +152,9 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         channel=document["channel"],
         body_limit_bytes=document["body_limit_bytes"],
         description=document["description"],
+        config_version=document["config_version"],
+        webhooks=tuple(document["webhooks"]),
+        egress=tuple(document["egress"]) if "egress" in document else None,
     )
 
 
@@ -175,6 +178,7 @@ def _document(entry: Entry) -> dict[str, Any]:
         "distribution": found.distribution,
         "version": found.version,
         "fingerprint": found.fingerprint,
+        "python": found.python,
         "manifest": None if entry.manifest is None else entry.manifest.to_document(),
         "code": entry.code,
         "reason": entry.reason,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from aisops_runner.adapters.describe import describe
+from aisops_runner.adapters.describe import describe, describe_argv
 from aisops_runner.adapters.discovery import Discovery, Installed, discover, sdk_fingerprint
 from aisops_runner.adapters.index import Entry, Index
 from aisops_runner.clock import Clock
@@ -111,7 +111,13 @@ class Inventory:
         now = self._clock.unix_ms()
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            manifest = await describe(installed.name, timeout_s=timeout_s, env=self._env, cwd=self._folder)
+            manifest = await describe(
+                installed.name,
+                timeout_s=timeout_s,
+                env=self._env,
+                cwd=self._folder,
+                argv=describe_argv(installed.name, installed.python),
+            )
         except PluginBroken as error:
             return Entry(installed, None, error.code, error.message, now)
         except OSError as error:

@@ -17,6 +17,8 @@ class LineReader(asyncio.Protocol):
         cap_bytes: Longer lines are cut here; the rest is dropped and counted.
         admit: Asked once per chunk how many more lines may be passed on; lines beyond are counted and dropped unread,
             so that a flood costs next to nothing. None: no limit.
+        kept: Lines that begin so are passed on in a flood too, as many as `admit_kept` says.
+        admit_kept: Asked when a flood begins in a chunk.
     """
 
     def __init__(
@@ -25,7 +27,11 @@ class LineReader(asyncio.Protocol):
         *,
         cap_bytes: int = LINE_CAP_BYTES,
         admit: Callable[[], int] | None = None,
+        kept: bytes = b"",
+        admit_kept: Callable[[], int] | None = None,
     ) -> None:
+        self._kept = kept
+        self._admit_kept = admit_kept
         self._on_line = on_line
         self._cap = cap_bytes
         self._admit = admit
@@ -41,16 +47,37 @@ class LineReader(asyncio.Protocol):
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
             if budget <= 0:
-                last = data.rfind(b"\n") + 1
-                self.lines_dropped += data.count(b"\n", start)
-                self.bytes_dropped += last - start + len(self._rest)
-                self._rest, self._cutting = b"", False
-                start = last
+                start = self._skip(data, start)
                 break
             self._end_line(data[start:end])
             budget -= 1
             start = end + 1
         self._grow(data[start:])
+
+    def _skip(self, data: bytes, start: int) -> int:
+        """Drop the complete lines of a chunk but those to be kept; returns where the last, incomplete one begins."""
+        last = data.rfind(b"\n") + 1
+        left = self._admit_kept() if self._admit_kept else 0
+        while left > 0 and (found := self._next_kept(data, start, last)) >= 0:
+            self._drop(data, start, found)
+            start = data.index(b"\n", found) + 1
+            self._end_line(data[found : start - 1])
+            left -= 1
+        self._drop(data, start, last)
+        return last
+
+    def _next_kept(self, data: bytes, start: int, last: int) -> int:
+        """Where the next line to be kept begins, or -1."""
+        if start < last and (self._rest + data[start : start + len(self._kept)]).startswith(self._kept):
+            return start
+        found = data.find(b"\n" + self._kept, start, last)
+        return found + 1 if found >= 0 else -1
+
+    def _drop(self, data: bytes, start: int, end: int) -> None:
+        if end > start:
+            self.lines_dropped += data.count(b"\n", start, end)
+            self.bytes_dropped += end - start + len(self._rest)
+            self._rest, self._cutting = b"", False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The last writer closed its end: pass on what is left."""

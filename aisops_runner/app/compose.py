@@ -154,6 +154,8 @@ class _Composition:
         ports = FleetPorts(
             on_log=executor.log,
             on_event=events.put,
+            on_plugin_event=events.put_of_plugin,
+            on_inbound=events.keep,
             on_change=uplink.announce,
             redact=lambda text: host.redact(self.redactor.text(text)),
             register_secret=self.redactor.register,

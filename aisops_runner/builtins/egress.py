@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
 from urllib.parse import unquote, urljoin, urlsplit
 
+from aisops_plugin_sdk.addresses import Address, Kind, address_of, kinds_of, plain_host
 from aisops_runner.errors import PolicyDenied
-
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 URL_CHARS = 8192
 MAX_REDIRECTS = 3
@@ -25,28 +22,6 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
-METADATA: tuple[Network, ...] = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "169.254.169.254/32",  # most clouds (link-local as well)
-        "169.254.170.2/32",  # container credentials
-        "100.100.100.200/32",  # Alibaba
-        "168.63.129.16/32",  # Azure's host agent
-        "192.0.0.192/32",  # Oracle
-        "fd00:ec2::254/128",  # AWS over IPv6
-        "fd00:ec2::23/128",
-        "fd20:ce::254/128",  # Google over IPv6
-    )
-)
-PRIVATE: tuple[Network, ...] = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-)
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
-
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\<>\"{}|^`]")
 _ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c|00|25)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]+)(:[0-9]{1,5})?", re.ASCII)
@@ -66,10 +41,7 @@ class Target:
     @property
     def address(self) -> Address | None:
         """The host as an address, when it is one."""
-        try:
-            return ipaddress.ip_address(self.host)
-        except ValueError:
-            return None
+        return address_of(self.host)
 
     @property
     def url(self) -> str:
@@ -190,23 +162,10 @@ def parse_host(netloc: str, host: str) -> str:
     Raises:
         PolicyDenied: It is neither a plain name nor a plain address.
     """
-    if netloc.startswith("["):
-        if "%" in host:
-            raise PolicyDenied("an address with a zone is not allowed")
-        try:
-            return ipaddress.IPv6Address(host).compressed
-        except ValueError:
-            raise PolicyDenied("the host in brackets is not an IPv6 address") from None
-    host = host.lower().removesuffix(".")
-    labels = host.split(".")
-    if _NUMBER.fullmatch(labels[-1]):  # whoever resolves it will take it for an IPv4 address in some notation
-        try:
-            return str(ipaddress.IPv4Address(host))
-        except ValueError:
-            raise PolicyDenied("a numeric host must be a plain IPv4 address such as 192.0.2.7") from None
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise PolicyDenied("the host is not a plain DNS name (write international names as xn--…)")
-    return host
+    try:
+        return plain_host(f"[{host}]" if netloc.startswith("[") else host)
+    except ValueError as error:
+        raise PolicyDenied(str(error)) from None
 
 
 def check_addresses(rule: Rule, target: Target, addresses: Iterable[str]) -> list[str]:
@@ -236,17 +195,15 @@ def check_addresses(rule: Rule, target: Target, addresses: Iterable[str]) -> lis
 
 def refusal(rule: Rule, address: Address) -> str:
     """Why the address is out of bounds under this rule; empty when it is not."""
-    for inner in _embedded(address):
-        if any(inner in network for network in METADATA if network.version == inner.version):
-            return "a cloud metadata address, which is never allowed"
-        if inner.is_loopback:
-            if not rule.allow_loopback:
-                return "this machine itself; the rule needs allow_loopback = true"
-            continue
-        if inner.is_link_local or inner.is_multicast or inner.is_unspecified or _is_reserved(inner):
-            return "a link-local, multicast or reserved address, which is never allowed"
-        if any(inner in network for network in PRIVATE if network.version == inner.version) and not rule.allow_private:
-            return "a private address; the rule needs allow_private = true"
+    kinds = kinds_of(address)
+    if Kind.METADATA in kinds:
+        return "a cloud metadata address, which is never allowed"
+    if Kind.RESERVED in kinds:
+        return "a link-local, multicast or reserved address, which is never allowed"
+    if Kind.LOOPBACK in kinds and not rule.allow_loopback:
+        return "this machine itself; the rule needs allow_loopback = true"
+    if Kind.PRIVATE in kinds and not rule.allow_private:
+        return "a private address; the rule needs allow_private = true"
     return ""
 
 
@@ -278,29 +235,6 @@ def next_hop(method: str, status: int, location: str, came_from: Target) -> Hop 
     next_method = "GET" if becomes_get and method != "HEAD" else method
     same = target.origin == came_from.origin
     return Hop(target, next_method, keep_body=not becomes_get, keep_credentials=same)
-
-
-def _embedded(address: Address) -> Sequence[Address]:
-    """The address and every IPv4 address it carries inside (mapped, 6to4, Teredo, NAT64, compatible)."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return (address,)
-    if address.ipv4_mapped is not None:
-        return (address.ipv4_mapped,)
-    inner: list[Address] = [address]
-    if address.sixtofour is not None:
-        inner.append(address.sixtofour)
-    if address.teredo is not None:
-        inner.extend(address.teredo)
-    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
-        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return inner
-
-
-def _is_reserved(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv4Address):
-        first = int(address) >> 24
-        return first == 0 or first >= 224
-    return address.is_site_local or (address.is_reserved and address not in _NAT64 and address not in _COMPATIBLE)
 
 
 def _host_matches(pattern: str, host: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,9 @@ from aisops_runner.sidecars.replies import BatchReply, Ended, WholeReply
 
 HEALTH_S = 2.0
 SMALL_BYTES = 64 * 1024
+INBOUND_BYTES = 1024 * 1024
+INBOUND_S = 30.0
+"""Longer than a sidecar lets the question wait."""
 GONE_CODES: Final = frozenset({UNREACHABLE, DIED})
 """Errors after which the process has probably ended."""
 _VISIBLE = re.compile(r"[\x21-\x7e]*", re.ASCII)
@@ -139,16 +143,36 @@ class SidecarClient:
         """Ask a job's call to stop; best effort."""
         await self._small("POST", f"/v1/cancel/{job_id}")
 
+    async def inbound(self, stored: Sequence[str], refused: Sequence[str]) -> dict[str, Any] | None:
+        """Ask for events of the plugin's webhooks, and say what became of the last ones; waits until there are some.
+
+        Args:
+            stored: Ids of events that are on the disk.
+            refused: Ids of events that could not be stored.
+
+        Returns:
+            The answer, not yet checked; None when there was none.
+        """
+        body = json.dumps({"stored": list(stored), "refused": list(refused)}).encode()
+        return await self._exchange("POST", "/v1/inbound", body, INBOUND_BYTES, INBOUND_S)
+
     async def shutdown(self) -> bool:
         """Ask the sidecar to drain and exit; whether it agreed."""
         document = await self._small("POST", "/v1/shutdown")
         return document is not None and document.get("ok") is True
 
     async def _small(self, method: str, target: str, *, signed: bool = True) -> dict[str, Any] | None:
+        """One small exchange; None when its answer is not a JSON object."""
+        body = b"{}" if method == "POST" else b""
+        return await self._exchange(method, target, body, SMALL_BYTES, HEALTH_S, signed=signed)
+
+    async def _exchange(
+        self, method: str, target: str, body: bytes, limit_bytes: int, timeout_s: float, *, signed: bool = True
+    ) -> dict[str, Any] | None:
         """One exchange whose answer is a JSON object; None when it is not."""
         done: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        reply = WholeReply(SMALL_BYTES, HEALTH_S, lambda _, failure: _resolve(done, failure))
-        self._send(method, target, b"{}" if method == "POST" else b"", reply, signed=signed)
+        reply = WholeReply(limit_bytes, timeout_s, lambda _, failure: _resolve(done, failure))
+        self._send(method, target, body, reply, signed=signed)
         try:
             if await done is not None:
                 return None
@@ -156,7 +180,7 @@ class SidecarClient:
             reply.abandon()
             raise
         with contextlib.suppress(JsonRefused, JsonTooLarge):
-            document = json_strict.loads(reply.content, limit_bytes=SMALL_BYTES)
+            document = json_strict.loads(reply.content, limit_bytes=limit_bytes)
             return document if isinstance(document, dict) else None
         return None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aisops_plugin_sdk.manifest import Manifest
+from aisops_plugin_sdk.proxies import credentials_in
 from aisops_runner.adapters.describe import base_env
 from aisops_runner.errors import SecretUnavailable
 
@@ -44,15 +45,18 @@ def build_env(
     *,
     token: str,
     dry_run: bool,
+    told: Mapping[str, str] | None = None,
 ) -> SidecarEnv:
     """Put together what one sidecar may know.
 
     Args:
         manifest: Lists the variables it may receive.
         runner_env: The Runner's own environment, from which only listed and harmless variables pass.
-        configured: The operator's values for this plugin: text, `env:NAME` or `file:/path`; they win.
+        configured: The operator's values for this plugin: text, `env:NAME` or `file:/path`; they win. Proxies and
+            authorities may be set whether or not the plugin asks for them.
         token: This start's token.
         dry_run: Whether nothing may leave.
+        told: Variables of the contract by which the SDK hears what the operator set.
 
     Raises:
         SecretUnavailable: A reference leads nowhere; names the variable, never a value.
@@ -68,15 +72,20 @@ def build_env(
         variables[spec.name] = value
         if spec.secret or configured.get(spec.name, "").startswith(("env:", "file:")):
             secrets.append(value)
+    for name in PASSED_ON:
+        if name in configured:
+            variables[name] = resolve(name, configured[name], runner_env)
+    secrets += credentials_in(variables)
     variables |= {"PORT": "0", TOKEN_ENV: token, "AISOPS_LIFELINE": "stdin", "PYTHONUNBUFFERED": "1"}
+    variables |= told or {}
     if dry_run:
         variables["AISOPS_DRY_RUN"] = "1"
     return SidecarEnv(variables, tuple(secrets))
 
 
 def unlisted(manifest: Manifest, configured: Mapping[str, str]) -> tuple[str, ...]:
-    """Variables the operator set that the plugin does not ask for; they are not passed on."""
-    return tuple(sorted(set(configured) - {spec.name for spec in manifest.env}))
+    """Variables the operator set that the plugin does not ask for; they are not passed on (proxies always are)."""
+    return tuple(sorted(set(configured) - {spec.name for spec in manifest.env} - set(PASSED_ON)))
 
 
 def resolve(name: str, reference: str, runner_env: Mapping[str, str]) -> str:

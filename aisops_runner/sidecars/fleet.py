@@ -21,11 +21,13 @@ from aisops_runner.adapters.inventory import Inventory
 from aisops_runner.clock import Clock
 from aisops_runner.sidecars import asking
 from aisops_runner.sidecars.environment import unlisted
+from aisops_runner.sidecars.inbound import Keep
+from aisops_runner.sidecars.lines import PluginEvent
 from aisops_runner.sidecars.process import SidecarSpec, serve_argv
 from aisops_runner.sidecars.proxy import SidecarProxy
 from aisops_runner.sidecars.restart import State
 from aisops_runner.sidecars.runfile import RunFile, sweep
-from aisops_runner.sidecars.settings import DefaultSettings, PluginSettings, supervisor_settings
+from aisops_runner.sidecars.settings import DefaultSettings, PluginSettings, supervisor_settings, told
 from aisops_runner.sidecars.supervisor import Supervisor
 
 DISABLED = "disabled in the configuration"
@@ -55,6 +57,8 @@ class FleetPorts:
     Attributes:
         on_log: Every log line of a sidecar, already redacted.
         on_event: Something for the audit trail: kind and facts.
+        on_plugin_event: Something a plugin wants Core to know.
+        on_inbound: Stores what a provider sent to a plugin's webhook.
         on_change: The set of capabilities changed after `start` had returned.
         redact: Takes secrets out of a text.
         register_secret: Told every secret value that a sidecar gets.
@@ -65,6 +69,8 @@ class FleetPorts:
     on_change: Callable[[], None]
     redact: Callable[[str], str]
     register_secret: Callable[[str], None]
+    on_plugin_event: Callable[[PluginEvent], None] = lambda _event: None
+    on_inbound: Keep | None = None
 
 
 class Fleet:
@@ -190,10 +196,10 @@ class Fleet:
         settings = self._settings.get(name) or DefaultSettings()
         if extra := unlisted(entry.manifest, settings.env):
             _log.warning("variables that the plugin does not ask for are not passed on", plugin=name, names=extra)
-        supervisor = self._supervise(entry.manifest, settings)
+        supervisor = self._supervise(entry.manifest, settings, entry.installed.python)
         self._supervisors[name] = supervisor
         self._host.register(SidecarProxy(entry.manifest, supervisor), name=name)
-        if settings.prewarm:
+        if settings.prewarm or settings.inbound:
             self._spawn(supervisor.start(), f"prewarm-{name}")
 
     def _take_again(self, entry: Entry) -> None:
@@ -221,12 +227,12 @@ class Fleet:
         entries = self._entries.values()
         return [one.installed for one in entries if self._enabled(one.installed.name) and asking.may_pass(one.code)]
 
-    def _supervise(self, manifest: Manifest, settings: PluginSettings) -> Supervisor:
+    def _supervise(self, manifest: Manifest, settings: PluginSettings, python: str) -> Supervisor:
         home = self._folder / "home" / manifest.name
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         spec = SidecarSpec(
             manifest=manifest,
-            argv=serve_argv(manifest.name),
+            argv=serve_argv(manifest.name, python),
             runner_env=self._env,
             configured=settings.env,
             run_file=RunFile(self._folder / "run" / f"{manifest.name}.json"),
@@ -235,6 +241,9 @@ class Fleet:
             on_log=self._ports.on_log,
             redact=self._ports.redact,
             register_secret=self._ports.register_secret,
+            told=told(settings),
+            on_event=self._ports.on_plugin_event,
+            on_inbound=self._ports.on_inbound,
         )
         return Supervisor(
             spec,

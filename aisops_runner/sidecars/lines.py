@@ -1,4 +1,4 @@
-"""What a sidecar's standard output means: the ready line, then log lines. Pure: bytes in, values out."""
+"""What a sidecar's standard output means: the ready line, then log lines and events. Pure: bytes in, values out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from aisops_plugin_sdk import json_strict
+from aisops_plugin_sdk import events, json_strict
 from aisops_plugin_sdk.errors import JsonRefused, JsonTooLarge
 from aisops_protocol.limits import LOG_TEXT_BYTES
 from aisops_protocol.messages import LogLevel
@@ -67,17 +67,71 @@ def parse_log(line: bytes, *, source: str, now_unix_ms: int, stderr: bool, redac
     """
     document = _object(line) if line.startswith(b"{") else None
     if document is not None and document.get("log") == 1:
-        job_id, at = document.get("job_id"), document.get("time_ms")
         return JobLog(
-            job_id=job_id if isinstance(job_id, str) and len(job_id) <= 128 else "",
+            job_id=_job_id(document),
             level=_LEVELS.get(str(document.get("level")), LogLevel.INFO),
             text=_cut(redact(str(document.get("message", "")))),
-            time_unix_ms=at if _is_int(at) and 0 <= at < 1 << 53 else now_unix_ms,
+            time_unix_ms=_time_ms(document, now_unix_ms),
             source=source,
         )
     text = "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line.decode("utf-8", "replace"))
     level = LogLevel.WARNING if stderr else LogLevel.INFO
     return JobLog("", level, _cut(redact(text)), now_unix_ms, source)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginEvent:
+    """An event of a plugin: its kind, and what Core is told."""
+
+    kind: str
+    data: dict[str, Any]
+    time_unix_ms: int
+
+
+def is_event(line: bytes) -> bool:
+    """Whether a line says that it is an event."""
+    return line.startswith(events.LINE_START)
+
+
+def parse_event(line: bytes, *, plugin: str, now_unix_ms: int, redact: Callable[[str], str]) -> PluginEvent | str:
+    """Read an event line, or say what is wrong with it.
+
+    Args:
+        line: One line, without its end.
+        plugin: Whose it is: the plugin's own name begins its kind.
+        now_unix_ms: Time for lines that carry none.
+        redact: Takes secrets out.
+    """
+    document = _object(line)
+    if document is None:
+        return "an event that is not acceptable JSON was dropped"
+    kind, facts = document.get("kind"), document.get("facts")
+    if not isinstance(kind, str) or not events.belongs(kind, plugin):
+        return f"an event was dropped: its kind must read {plugin}.<word>"
+    if not isinstance(facts, dict):
+        return f"an event was dropped: the facts of {kind} are no JSON object"
+    try:
+        event = events.build_event(
+            plugin,
+            kind,
+            facts,
+            job_id=_job_id(document),
+            time_ms=_time_ms(document, now_unix_ms),
+            redact=redact,
+        )
+    except ValueError as error:
+        return f"an event was dropped: {error}"
+    return PluginEvent(kind, {"plugin": plugin, "job_id": event.job_id, "facts": event.facts}, event.time_ms)
+
+
+def _job_id(document: dict[str, Any]) -> str:
+    job_id = document.get("job_id")
+    return job_id if isinstance(job_id, str) and len(job_id) <= 128 else ""
+
+
+def _time_ms(document: dict[str, Any], now_unix_ms: int) -> int:
+    at = document.get("time_ms")
+    return at if _is_int(at) and 0 <= at < 1 << 53 else now_unix_ms
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

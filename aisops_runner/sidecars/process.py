@@ -9,10 +9,11 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from aisops_plugin_sdk.events import EVENT_BURST, EVENTS_PER_S, LINE_START
 from aisops_plugin_sdk.manifest import Manifest
 from aisops_protocol.messages import LogLevel
 from aisops_runner.adapters.calls import JobLog
@@ -21,7 +22,18 @@ from aisops_runner.adapters.pipes import LineReader, open_pipe
 from aisops_runner.clock import Clock
 from aisops_runner.errors import SidecarStartFailed
 from aisops_runner.sidecars.environment import build_env
-from aisops_runner.sidecars.lines import CONTRACTS, Ready, common_contract, parse_log, parse_ready, parse_refusal
+from aisops_runner.sidecars.inbound import Keep
+from aisops_runner.sidecars.lines import (
+    CONTRACTS,
+    PluginEvent,
+    Ready,
+    common_contract,
+    is_event,
+    parse_event,
+    parse_log,
+    parse_ready,
+    parse_refusal,
+)
 from aisops_runner.sidecars.runfile import RunFile
 
 STOP_STEP_S = 2.0
@@ -30,9 +42,12 @@ LOG_BURST = 1000
 LAST_WORDS_CHARS = 300
 
 
-def serve_argv(name: str) -> list[str]:
-    """The command that serves a plugin of this environment (`-P`: the working directory is not importable)."""
-    return [sys.executable, "-P", "-m", "aisops_plugin_sdk", "serve", name]
+def serve_argv(name: str, python: str = "") -> list[str]:
+    """The command that serves a plugin of an environment, this one by default.
+
+    `-P`: the working directory is not importable.
+    """
+    return [python or sys.executable, "-P", "-m", "aisops_plugin_sdk", "serve", name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,9 @@ class SidecarSpec:
         on_log: Takes every log line.
         redact: Takes secrets out of a text.
         register_secret: Told every secret value before the process knows it.
+        told: Variables of the contract by which the SDK hears what the operator set.
+        on_event: Takes every event.
+        on_inbound: Stores what a provider sent to one of its webhooks; None: nothing is asked for.
     """
 
     manifest: Manifest
@@ -62,6 +80,9 @@ class SidecarSpec:
     on_log: Callable[[JobLog], None]
     redact: Callable[[str], str]
     register_secret: Callable[[str], None]
+    told: Mapping[str, str] = field(default_factory=dict)
+    on_inbound: Keep | None = None
+    on_event: Callable[[PluginEvent], None] = lambda _event: None
 
 
 class LogBudget:
@@ -96,6 +117,7 @@ class SidecarProcess:
         self._cleanup = ExitStack()
         self._readers: list[LineReader] = []
         self._budget = LogBudget(clock)
+        self._events = LogBudget(clock, per_s=2 * EVENTS_PER_S, burst=2 * EVENT_BURST)
         self._ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self._last_words = ""
         self._unread = 0
@@ -197,6 +219,7 @@ class SidecarProcess:
             self._spec.configured,
             token=self.token,
             dry_run=self._spec.dry_run,
+            told=self._spec.told,
         )
         for value in env.secrets:
             self._spec.register_secret(value)
@@ -205,7 +228,9 @@ class SidecarProcess:
             ours.callback(os.close, stdin_fd)
             fds = []
             for handler, admit in ((self._on_stdout, None), (partial(self._on_text, stderr=True), self._budget.left)):
-                reader = LineReader(handler, admit=admit or self._stdout_left)
+                reader = LineReader(
+                    handler, admit=admit or self._stdout_left, kept=LINE_START, admit_kept=self._events.left
+                )
                 transport, write_fd = await open_pipe(partial(_same, reader))
                 ours.callback(os.close, write_fd)
                 self._cleanup.callback(transport.close)
@@ -243,9 +268,23 @@ class SidecarProcess:
         if ready is not None:
             self._ready.set_result(ready)
             return
+        if self._ready.done() and is_event(line):
+            self._on_event(line)
+            return
         self._on_text(line, stderr=False)
         if not self._ready.done() and (refusal := parse_refusal(line)):
             self._last_words = self._spec.redact(refusal)[:LAST_WORDS_CHARS]
+
+    def _on_event(self, line: bytes) -> None:
+        if not self._events.take():
+            self._unread += 1  # one more line nobody reads; the SDK has told its author before
+            return
+        name, now_ms = self._spec.manifest.name, self._clock.unix_ms()
+        event = parse_event(line, plugin=name, now_unix_ms=now_ms, redact=self._spec.redact)
+        if isinstance(event, PluginEvent):
+            self._spec.on_event(event)
+        elif self._budget.take():
+            self._spec.on_log(JobLog("", LogLevel.WARNING, event, now_ms, name))
 
     def _on_text(self, line: bytes, *, stderr: bool) -> None:
         if not line:

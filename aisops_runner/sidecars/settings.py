@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from aisops_plugin_sdk.egress import OPERATOR_ENV
 from aisops_plugin_sdk.manifest import Manifest
+from aisops_plugin_sdk.migrations import VERSION_ENV
+from aisops_plugin_sdk.webhooks import LISTEN_ENV
 from aisops_protocol.limits import JOB_SLOTS
 from aisops_runner.sidecars.restart import RestartPolicy
 
@@ -44,6 +47,21 @@ class PluginSettings(Protocol):
         """False: one request per call, also where the plugin takes batches."""
         ...
 
+    @property
+    def egress(self) -> Sequence[str]:
+        """Places its requests may go to besides those of its own list."""
+        ...
+
+    @property
+    def config_version(self) -> str:
+        """Which version of the plugin's configuration `env` is written for; empty: its variables show it."""
+        ...
+
+    @property
+    def inbound(self) -> str:
+        """`host:port` where its provider reaches its webhooks; empty: nowhere."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DefaultSettings:
@@ -55,6 +73,9 @@ class DefaultSettings:
     prewarm: bool = False
     idle_stop_s: float = 60.0
     batch: bool = True
+    egress: Sequence[str] = ()
+    config_version: str = ""
+    inbound: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +112,17 @@ def supervisor_settings(manifest: Manifest, settings: PluginSettings) -> Supervi
     """Join what the plugin declares and what the operator set."""
     return SupervisorSettings(
         max_concurrency=min(manifest.max_concurrency, settings.max_concurrency or manifest.max_concurrency),
-        prewarm=settings.prewarm,
+        prewarm=settings.prewarm or bool(settings.inbound),  # a provider does not come only when there is a job
         idle_stop_s=settings.idle_stop_s,
         batch=settings.batch,
     )
+
+
+def told(settings: PluginSettings) -> dict[str, str]:
+    """The variables of the contract by which the SDK hears what the operator set."""
+    given = {
+        OPERATOR_ENV: ",".join(settings.egress),
+        VERSION_ENV: settings.config_version,
+        LISTEN_ENV: settings.inbound,
+    }
+    return {name: value for name, value in given.items() if value}

@@ -11,11 +11,13 @@ from collections.abc import Callable, Coroutine
 
 import structlog
 
+from aisops_plugin_sdk import webhooks
 from aisops_runner.adapters.calls import CallError
 from aisops_runner.clock import Clock
 from aisops_runner.errors import RunnerError, SidecarStartFailed
 from aisops_runner.sidecars.admission import Admission
 from aisops_runner.sidecars.client import SidecarClient
+from aisops_runner.sidecars.inbound import attend
 from aisops_runner.sidecars.process import SidecarSpec, start_sidecar
 from aisops_runner.sidecars.restart import Lifecycle, State
 from aisops_runner.sidecars.settings import SupervisorSettings
@@ -181,13 +183,26 @@ class Sidecar:
     # --- run and end --------------------------------------------------------------------------------------------------
 
     async def _look_after(self, run: Run) -> None:
-        failure = await watch(run, self._settings, idle_for=self._idle_for, note=lambda text: self._note(run, text))
+        attending = self._attend(run)
+        try:
+            failure = await watch(run, self._settings, idle_for=self._idle_for, note=lambda text: self._note(run, text))
+        finally:
+            if attending is not None:
+                attending.cancel()
         if failure is None:
             self._make_change(self._end(run, "idle"), "idle")
             return
         self.run = None
         self._fail(failure)
         self.errand(run.bury())
+
+    def _attend(self, run: Run) -> asyncio.Task[None] | None:
+        """Take what providers send to the plugin's webhooks, where it has some."""
+        keep = self._spec.on_inbound
+        if keep is None or webhooks.FEATURE not in self._spec.manifest.features:
+            return None
+        work = attend(run.client, self._name, keep, self._spec.redact)
+        return asyncio.create_task(work, name=f"inbound-{self._name}")
 
     def _note(self, run: Run, problem: str) -> None:
         problem = self._spec.redact(problem)

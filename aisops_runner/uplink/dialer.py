@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import grpc
 import grpc.aio
 
-from aisops_plugin_sdk.outbound import is_loopback
+from aisops_plugin_sdk.addresses import is_loopback
 from aisops_protocol.codec import METHOD_PATH
 from aisops_protocol.errors import REASON_METADATA_KEY, RETRY_AFTER_METADATA_KEY
 from aisops_protocol.limits import FRAME_BYTES, KEEPALIVE_ANSWER_S, KEEPALIVE_S

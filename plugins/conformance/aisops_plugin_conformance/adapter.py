@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, ValidationError
 
 from aisops_plugin_sdk import Ambiguous, Config, Context, InvalidRequest, Plugin, ProviderError, Transient
-from aisops_plugin_sdk.outbound import Outbound, is_loopback, read_at_most
+from aisops_plugin_sdk.addresses import is_loopback
+from aisops_plugin_sdk.outbound import Outbound, read_at_most
 
 KEY_HEADER = "Idempotency-Key"
 MOST_OCTETS = 32 * 1024 * 1024

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from aisops_plugin_email.addresses import Mailbox, mailbox
 from aisops_plugin_sdk import Config, Secret
-from aisops_plugin_sdk.outbound import is_loopback
+from aisops_plugin_sdk.addresses import is_loopback
 
 IMPLICIT_TLS_PORT = 465
 
@@ -30,10 +30,14 @@ class EmailConfig(Config):
 
     host: str = Field(alias="SMTP_HOST", min_length=1, description="Name or address of the mail server")
     port: int = Field(587, alias="SMTP_PORT", ge=1, le=65_535, description="Its port; 465 means TLS from the start")
-    user: str = Field("", alias="SMTP_USER", description="Account to log in with; empty for none")
+    user: str = Field(
+        "", alias="SMTP_USER", description="Account to log in with; set together with SMTP_PASS or not at all"
+    )
     password: Secret | None = Field(None, alias="SMTP_PASS", description="Password of the account")
     sender: Annotated[str, AfterValidator(_sender)] = Field(
-        "aisopsflow@localhost", alias="SMTP_FROM", description="Sender, such as `Ops <ops@example.com>`"
+        "aisopsflow@localhost",
+        alias="SMTP_FROM",
+        description="Sender, such as `Ops <ops@example.com>`; SMTP_USER where that is an address",
     )
     tls: Literal["auto", "starttls", "tls", "none"] = Field(
         "auto",

@@ -36,12 +36,23 @@ Addresses = (
 class EmailMessage(BaseModel):
     """A mail to one or more people."""
 
-    to: Addresses = Field(description="One address, several separated by commas, or a list")
-    subject: str | None = Field(None, min_length=1, max_length=SUBJECT_MAX, description="Default: SMTP_DEFAULT_SUBJECT")
-    text: str = Field(min_length=1, max_length=TEXT_MAX, description="The plain text part")
+    to: Addresses = Field(
+        description=f"One address, several separated by commas, or a list; with `cc` at most {RECIPIENTS_MAX}",
+        examples=[["ops@example.com", "Night shift <night@example.com>"]],
+    )
+    subject: str | None = Field(
+        None,
+        min_length=1,
+        max_length=SUBJECT_MAX,
+        description="No line breaks; default: SMTP_DEFAULT_SUBJECT",
+        examples=["Disk full"],
+    )
+    text: str = Field(
+        min_length=1, max_length=TEXT_MAX, description="The plain text part", examples=["Disk full on db-01"]
+    )
     html: str | None = Field(None, min_length=1, max_length=HTML_MAX, description="The same as HTML")
     cc: Addresses | None = Field(None, description="As `to`")
-    reply_to: OneAddress | None = Field(None, description="Where answers go")
+    reply_to: OneAddress | None = Field(None, description="Where answers go, one address")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import time
 import uuid
 from typing import Any
 
-from aisops_plugin_kakao.client import KakaoClient
+from aisops_plugin_kakao.client import ANSWER_MAX_BYTES, KakaoClient
 from aisops_plugin_kakao.config import KakaoConfig, KakaoTemplate
 from aisops_plugin_kakao.message import (
     KakaoMessage,
@@ -32,11 +32,13 @@ from aisops_plugin_sdk import (
 )
 
 plugin = Plugin(
-    "kakao", config=KakaoConfig, description="Sends Kakao AlimTalk through DK Techin BizMessage v2.", max_concurrency=16
+    "kakao",
+    config=KakaoConfig,
+    description="Sends Kakao AlimTalk through DK Techin BizMessage v2.",
+    max_concurrency=16,
+    egress=["${KAKAO_BIZ_PROVIDERS_JSON}"],
 )
 
-ANSWER_MARGIN_S = 0.25
-"""Kept back from the call's deadline, so that our own verdict on a slow answer comes before the caller gives up."""
 PARALLEL_REQUESTS = 8
 
 
@@ -45,16 +47,14 @@ async def start(ctx: Context[KakaoConfig]) -> None:
     """Open a session to each account."""
     ctx.state.clients = {}
     for name, provider in ctx.config.providers.items():
-        ctx.state.clients[name] = KakaoClient(
-            provider, clock=time.monotonic, ca_file=ctx.config.ca_file, proxy=ctx.config.proxy
+        http = ctx.http(
+            provider.base_url,
+            name="the Kakao provider",
+            timeout_s=ctx.config.timeout_s,
+            ca_file=ctx.config.ca_file,
+            max_response_bytes=ANSWER_MAX_BYTES,
         )
-
-
-@plugin.on_stop
-async def stop(ctx: Context[KakaoConfig]) -> None:
-    """Close them."""
-    for client in getattr(ctx.state, "clients", {}).values():
-        await client.close()
+        ctx.state.clients[name] = KakaoClient(provider, http, clock=time.monotonic)
 
 
 @plugin.check
@@ -66,7 +66,7 @@ async def check(ctx: Context[KakaoConfig]) -> None:
     if ctx.dry_run:
         return
     for client in ctx.state.clients.values():
-        await client.token(ctx.config.timeout_s)
+        await client.token()
 
 
 @plugin.capability("kakao.alimtalk.send", channel=True, accept=accept, effect="idempotent", timeout_s=30)
@@ -99,7 +99,7 @@ async def send(ctx: Context[KakaoConfig], message: KakaoMessage) -> Delivery:
 async def _send_one(ctx: Context[KakaoConfig], client: KakaoClient, message: dict[str, Any]) -> Verdict:
     """Send to one recipient; what fails becomes its verdict, so that it does not stop the others."""
     try:
-        verdict = await client.send(message, min(ctx.config.timeout_s, ctx.remaining_s() - ANSWER_MARGIN_S))
+        verdict = await client.send(message)
     except Ambiguous as error:
         verdict = Verdict(Kind.AMBIGUOUS, error.code, str(error))
     except RateLimited as error:

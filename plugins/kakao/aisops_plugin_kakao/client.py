@@ -8,8 +8,7 @@ from typing import Any
 
 from aisops_plugin_kakao.config import KakaoProvider
 from aisops_plugin_kakao.rules import Kind, Verdict, api_kind, judge
-from aisops_plugin_sdk import Ambiguous, RateLimited, Secret, Transient, Unauthorized
-from aisops_plugin_sdk.outbound import Outbound, read_at_most
+from aisops_plugin_sdk import Ambiguous, Http, RateLimited, Secret, Transient, Unauthorized
 
 ANSWER_MAX_BYTES = 256 * 1024
 TOKEN_LIFETIME_S = 3600.0
@@ -22,46 +21,35 @@ class KakaoClient:
 
     Args:
         provider: address and credentials.
+        http: the way to it.
         clock: monotonic seconds, for the token's lifetime.
-        ca_file: PEM file of authorities to trust instead of the system's.
-        proxy: HTTP proxy for the way out.
-
-    Raises:
-        NotConfigured: the file of authorities cannot be read.
     """
 
-    def __init__(
-        self, provider: KakaoProvider, *, clock: Callable[[], float], ca_file: str = "", proxy: Secret | None = None
-    ) -> None:
+    def __init__(self, provider: KakaoProvider, http: Http, *, clock: Callable[[], float]) -> None:
         self._provider = provider
         self._clock = clock
-        self._outbound = Outbound(provider.base_url, ca_file=ca_file, proxy=proxy)
+        self._http = http
         self._token = ""
         self._token_ends = 0.0
         self._fetching = asyncio.Lock()
 
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._outbound.close()
-
-    async def send(self, message: dict[str, Any], timeout_s: float) -> Verdict:
+    async def send(self, message: dict[str, Any]) -> Verdict:
         """Send one message; a refused token is replaced once, which is safe because nothing was accepted.
 
         Args:
             message: the body of /v2/send/kakao.
-            timeout_s: seconds for each request.
 
         Raises:
             PluginError: no token could be had, or the request failed on its way.
         """
-        token = await self.token(timeout_s)
-        verdict = await self._send_once(message, token, timeout_s)
+        token = await self.token()
+        verdict = await self._send_once(message, token)
         if verdict.kind is not Kind.TOKEN or self._provider.client_secret is None:
             return verdict
         self._forget(token)
-        return await self._send_once(message, await self.token(timeout_s), timeout_s)
+        return await self._send_once(message, await self.token())
 
-    async def token(self, timeout_s: float) -> str:
+    async def token(self) -> str:
         """The access token: the kept one, a new one, or the configured one where there are no client credentials.
 
         Raises:
@@ -72,7 +60,7 @@ class KakaoClient:
             return self._provider.access_token.reveal() if self._provider.access_token else ""
         async with self._fetching:
             if not self._token or self._clock() >= self._token_ends:
-                await self._fetch(self._provider.client_secret, timeout_s)
+                await self._fetch(self._provider.client_secret)
             return self._token
 
     def _forget(self, token: str) -> None:
@@ -80,11 +68,11 @@ class KakaoClient:
         if self._token == token:
             self._token = ""
 
-    async def _fetch(self, secret: Secret, timeout_s: float) -> None:
+    async def _fetch(self, secret: Secret) -> None:
         headers = {"Authorization": basic(self._provider.client_id, secret.reveal(), self._provider.auth_style)}
         form = {"grant_type": "client_credentials"}
         try:
-            status, answer, retry_after = await self._post("/v2/oauth/token", timeout_s, headers=headers, data=form)
+            status, answer, retry_after = await self._post("/v2/oauth/token", headers=headers, form=form)
         except Ambiguous as error:
             # Nothing was to be sent yet, so asking again is safe.
             raise Transient(f"no access token: {error}", code="unavailable") from None
@@ -96,22 +84,17 @@ class KakaoClient:
         self._token = token
         self._token_ends = self._clock() + max(TOKEN_LIFETIME_MIN_S, seconds) - TOKEN_MARGIN_S
 
-    async def _send_once(self, message: dict[str, Any], token: str, timeout_s: float) -> Verdict:
+    async def _send_once(self, message: dict[str, Any], token: str) -> Verdict:
         headers = {"Authorization": f"Bearer {token}"}
-        return judge(*await self._post("/v2/send/kakao", timeout_s, headers=headers, json=message))
+        return judge(*await self._post("/v2/send/kakao", headers=headers, json=message))
 
-    async def _post(self, path: str, timeout_s: float, **request: Any) -> tuple[int, dict[str, Any], str | None]:
-        url = self._provider.base_url + path
-        async with (
-            self._outbound.attempt("the Kakao provider", timeout_s),
-            self._outbound.session.post(url, **request) as answer,
-        ):
-            raw = await read_at_most(answer, ANSWER_MAX_BYTES)
+    async def _post(self, path: str, **request: Any) -> tuple[int, dict[str, Any], str | None]:
+        answer = await self._http.post(path, **request)
         try:
-            document = json.loads(raw)
+            document = json.loads(answer.body)
         except ValueError:
             document = None
-        return answer.status, document if isinstance(document, dict) else {}, answer.headers.get("Retry-After")
+        return answer.status, document if isinstance(document, dict) else {}, answer.headers.get("retry-after")
 
 
 def basic(client_id: str, client_secret: str, style: str) -> str:

@@ -46,16 +46,16 @@ class KakaoConfig(Config):
     """Environment of the Kakao plugin."""
 
     providers: Json[dict[str, KakaoProvider]] = Field(
-        alias="KAKAO_BIZ_PROVIDERS_JSON", description="Providers by id: address, credentials, sender, templates"
+        alias="KAKAO_BIZ_PROVIDERS_JSON", description="Accounts by id, in the original product's form (below)"
     )
     default_provider: str = Field(
-        "", alias="KAKAO_DEFAULT_PROVIDER", description="Provider of calls that name none, such as {target, text}"
+        "", alias="KAKAO_DEFAULT_PROVIDER", description="Account of calls that name none, such as `{target, text}`"
     )
     default_template: str = Field(
-        "", alias="KAKAO_DEFAULT_TEMPLATE", description="Template of calls that name none, such as {target, text}"
+        "", alias="KAKAO_DEFAULT_TEMPLATE", description="Template of calls that name none, such as `{target, text}`"
     )
     text_variable: str = Field(
-        "text", alias="KAKAO_TEXT_VARIABLE", min_length=1, description="Template variable that a call's text fills"
+        "text", alias="KAKAO_TEXT_VARIABLE", min_length=1, description="Template variable that a call's `text` fills"
     )
     timeout_s: float = Field(
         15.0,
@@ -64,7 +64,6 @@ class KakaoConfig(Config):
         le=60,
         description="Longest wait for one answer, in seconds",
     )
-    proxy: Secret | None = Field(None, alias="HTTPS_PROXY", description="HTTP proxy for the way out")
     ca_file: str = Field(
         "", alias="KAKAO_CA_FILE", description="PEM file of authorities to trust instead of the system's"
     )

@@ -27,14 +27,37 @@ class KakaoMessage(BaseModel):
     """An AlimTalk for one or more phone numbers."""
 
     to: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
-        min_length=1, max_length=RECIPIENTS_MAX, description="Phone numbers, such as 010-0000-0000 or +82 10 0000 0000"
+        min_length=1,
+        max_length=RECIPIENTS_MAX,
+        description="Korean phone numbers, `010-0000-0000` or `+82 10 0000 0000`; repetitions get one message",
+        examples=[["010-0000-0000"]],
     )
-    provider_id: str | None = Field(None, min_length=1, max_length=128, description="Which of the configured accounts")
-    template_id: str | None = Field(None, min_length=1, max_length=128, description="Which template of the account")
-    vars: dict[str, str | int | float | bool] = Field(default_factory=dict, description="Values of template variables")
-    text: str | None = Field(None, min_length=1, description="Value of the variable that KAKAO_TEXT_VARIABLE names")
+    provider_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="Which of the configured accounts; KAKAO_DEFAULT_PROVIDER where left out",
+        examples=["dkt"],
+    )
+    template_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="Which template of the account; KAKAO_DEFAULT_TEMPLATE where left out",
+        examples=["alert"],
+    )
+    vars: dict[str, str | int | float | bool] = Field(
+        default_factory=dict,
+        description="Values of template variables; one without is left empty and logged",
+        examples=[{"text": "Disk full on db-01"}],
+    )
+    text: str | None = Field(
+        None,
+        min_length=1,
+        description="Value of the variable that KAKAO_TEXT_VARIABLE names; refused when the template has none",
+    )
     tenant_id: str | None = Field(None, max_length=128, description="Taken for callers of the original product; unused")
-    trace_id: str | None = Field(None, max_length=128, description="The caller's own reference; given back")
+    trace_id: str | None = Field(None, max_length=128, description="The caller's own reference; given back in `refs`")
 
 
 def accept(body: dict[str, Any]) -> dict[str, Any]:

@@ -1,31 +1,40 @@
-"""The Slack plugin: its configuration, its connection test and the capability slack.send."""
+"""The Slack plugin: its configuration, its connection test, the capability slack.send and its webhooks."""
 
-from aisops_plugin_sdk import Ambiguous, Context, Delivery, InvalidRequest, Plugin, Transient
+from aisops_plugin_sdk import (
+    Ambiguous,
+    Context,
+    Delivery,
+    Inbound,
+    InvalidRequest,
+    Plugin,
+    Transient,
+    WebhookReply,
+    WebhookRequest,
+    slack_signature,
+)
 from aisops_plugin_slack.client import SlackClient
 from aisops_plugin_slack.config import SlackConfig
+from aisops_plugin_slack.inbound import answer_event, read_interaction
 from aisops_plugin_slack.message import SlackMessage, arguments
 from aisops_plugin_slack.rules import BLOCKS_REFUSED
 
 plugin = Plugin(
-    "slack", config=SlackConfig, description="Posts messages to Slack by chat.postMessage.", max_concurrency=16
+    "slack",
+    config=SlackConfig,
+    description="Posts messages to Slack by chat.postMessage.",
+    max_concurrency=16,
+    egress=["${SLACK_API_BASE_URL}"],
 )
 
-ANSWER_MARGIN_S = 0.25
-"""Kept back from the call's deadline, so that our own verdict on a slow answer comes before the caller gives up."""
+signed_by_slack = slack_signature(lambda config: config.signing_secret)
 
 
 @plugin.on_start
 async def start(ctx: Context[SlackConfig]) -> None:
     """Open the session to Slack."""
-    ctx.state.slack = SlackClient(ctx.config)
-
-
-@plugin.on_stop
-async def stop(ctx: Context[SlackConfig]) -> None:
-    """Close it, if it was opened."""
-    client: SlackClient | None = getattr(ctx.state, "slack", None)
-    if client is not None:
-        await client.close()
+    config = ctx.config
+    http = ctx.http(config.api_base_url, name="Slack", timeout_s=config.timeout_s, ca_file=config.ca_file)
+    ctx.state.slack = SlackClient(config, http)
 
 
 @plugin.check
@@ -40,7 +49,7 @@ async def check(ctx: Context[SlackConfig]) -> None:
         return
     client: SlackClient = ctx.state.slack
     try:
-        await client.call("auth.test", {}, ctx.config.timeout_s)
+        await client.call("auth.test", {})
     except Ambiguous as error:
         raise Transient(f"Slack gave no usable answer: {error}") from None
 
@@ -54,20 +63,28 @@ async def send(ctx: Context[SlackConfig], message: SlackMessage) -> Delivery:
     client: SlackClient = ctx.state.slack
     refs: dict[str, str] = {}
     try:
-        answer = await client.call("chat.postMessage", built, _timeout_s(ctx))
+        answer = await client.call("chat.postMessage", built)
     except InvalidRequest as refused:
         if refused.code not in BLOCKS_REFUSED or "blocks" not in built:
             raise
         # Nothing was posted; a plain message is better than none.
         ctx.logger.warning("Slack refused the blocks; posting the text alone", code=refused.code)
         plain = {name: value for name, value in built.items() if name != "blocks"}
-        answer = await client.call("chat.postMessage", plain, _timeout_s(ctx))
+        answer = await client.call("chat.postMessage", plain)
         refs["blocks_refused"] = refused.code
     return _delivery(ctx, message, answer, refs)
 
 
-def _timeout_s(ctx: Context[SlackConfig]) -> float:
-    return min(ctx.config.timeout_s, ctx.remaining_s() - ANSWER_MARGIN_S)
+@plugin.webhook("/slack/events", verify=signed_by_slack)
+async def event(ctx: Context[SlackConfig], request: WebhookRequest) -> WebhookReply:
+    """Answer the handshake by which Slack learns that the address is ours."""
+    return answer_event(request)
+
+
+@plugin.webhook("/slack/interactive", verify=signed_by_slack)
+async def interaction(ctx: Context[SlackConfig], request: WebhookRequest) -> Inbound:
+    """Tell Core who approved or rejected what; Slack is answered when the Runner has it on its disk."""
+    return read_interaction(request)
 
 
 def _delivery(

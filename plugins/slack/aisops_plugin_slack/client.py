@@ -7,8 +7,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from aisops_plugin_sdk import Ambiguous
-from aisops_plugin_sdk.outbound import Outbound
+from aisops_plugin_sdk import Ambiguous, Http
 from aisops_plugin_slack.config import SlackConfig
 from aisops_plugin_slack.rules import refusal
 
@@ -20,16 +19,17 @@ _silent.setLevel(logging.WARNING)
 class SlackClient:
     """One workspace, one bot token.
 
-    Raises:
-        NotConfigured: the configured file of authorities cannot be read.
+    Args:
+        config: address and token.
+        http: the way to Slack.
     """
 
-    def __init__(self, config: SlackConfig) -> None:
-        self._outbound = Outbound(config.api_base_url, ca_file=config.ca_file, proxy=config.proxy)
+    def __init__(self, config: SlackConfig, http: Http) -> None:
+        self._http = http
         self._web = AsyncWebClient(
             token=config.token.reveal(),
             base_url=f"{config.api_base_url}/",
-            session=self._outbound.session,
+            session=http.session,
             # The default handler repeats a post after a dropped connection, which posts twice.
             retry_handlers=[],
             logger=_silent,
@@ -37,22 +37,17 @@ class SlackClient:
         # slack-sdk takes a proxy from the environment even for loopback; the session has the right one already.
         self._web.proxy = None
 
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._outbound.close()
-
-    async def call(self, method: str, arguments: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    async def call(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Call a method once and return the body of its success.
 
         Args:
             method: such as `chat.postMessage`.
             arguments: sent as JSON.
-            timeout_s: seconds for the whole request.
 
         Raises:
             PluginError: by what Slack answered (`rules.py`), or by whether the request had left.
         """
-        async with self._outbound.attempt("Slack", timeout_s):
+        async with self._http.attempt():
             try:
                 answer = await self._web.api_call(method, json=arguments)
             except SlackApiError as error:

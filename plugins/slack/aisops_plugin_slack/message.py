@@ -29,15 +29,19 @@ class SlackMetadata(BaseModel):
 class SlackMessage(BaseModel):
     """A message for one channel, conversation or user."""
 
-    target: str = Field(min_length=1, max_length=128, description="Channel id (preferred), #name, or user id")
+    target: str = Field(
+        min_length=1, max_length=128, description="Channel id (preferred), #name, or user id", examples=["#ops"]
+    )
     text: str = Field(
         min_length=1,
         max_length=TEXT_MAX,
-        description="The message; with blocks, what notifications show. At most 40,000 characters after escaping",
+        description="The message; with blocks, what notifications show. At most 40,000 characters after escaping: "
+        "Slack would silently cut longer ones",
+        examples=["Disk full on db-01 & <no> writes"],
     )
     escape: bool = Field(
         default=True,
-        description="Show `&`, `<` and `>` as themselves. False: the text is mrkdwn with links such as <https://x|y>",
+        description="Show `&`, `<` and `>` as themselves. False: the text is mrkdwn with links such as `<https://x|y>`",
     )
     blocks: list[dict[str, Any]] | None = Field(
         None, max_length=BLOCKS_MAX, description="Block Kit blocks, sent as given"
@@ -45,7 +49,7 @@ class SlackMessage(BaseModel):
     thread_ts: str | None = Field(
         None, pattern=r"^[0-9]{1,20}\.[0-9]{6}$", description="`ts` of the message to answer in a thread"
     )
-    metadata: SlackMetadata | None = Field(None, description="Slack message metadata")
+    metadata: SlackMetadata | None = Field(None, description="Slack message metadata; `idem` in the payload is ours")
 
     @field_validator("target", "text")
     @classmethod

@@ -3,31 +3,32 @@
 from typing import Any
 
 from aisops_plugin_sdk import Ambiguous, Context, Delivery, Plugin, Transient
-from aisops_plugin_telegram.client import TelegramClient, TelegramRefusedError
+from aisops_plugin_telegram.client import ANSWER_MAX_BYTES, TelegramClient, TelegramRefusedError
 from aisops_plugin_telegram.config import TelegramConfig
 from aisops_plugin_telegram.message import TEXT_MAX_UTF16, TelegramMessage, fields, utf16_length
 from aisops_plugin_telegram.rules import judge
 
 plugin = Plugin(
-    "telegram", config=TelegramConfig, description="Sends Telegram messages through the Bot API.", max_concurrency=16
+    "telegram",
+    config=TelegramConfig,
+    description="Sends Telegram messages through the Bot API.",
+    max_concurrency=16,
+    egress=["${TELEGRAM_API_BASE_URL}"],
 )
-
-ANSWER_MARGIN_S = 0.25
-"""Kept back from the call's deadline, so that our own verdict on a slow answer comes before the caller gives up."""
 
 
 @plugin.on_start
 async def start(ctx: Context[TelegramConfig]) -> None:
     """Open the session to the Bot API."""
-    ctx.state.telegram = TelegramClient(ctx.config)
-
-
-@plugin.on_stop
-async def stop(ctx: Context[TelegramConfig]) -> None:
-    """Close it, if it was opened."""
-    client: TelegramClient | None = getattr(ctx.state, "telegram", None)
-    if client is not None:
-        await client.close()
+    config = ctx.config
+    http = ctx.http(
+        config.api_base_url,
+        name="Telegram",
+        timeout_s=config.timeout_s,
+        ca_file=config.ca_file,
+        max_response_bytes=ANSWER_MAX_BYTES,
+    )
+    ctx.state.telegram = TelegramClient(config, http)
 
 
 @plugin.check
@@ -42,7 +43,7 @@ async def check(ctx: Context[TelegramConfig]) -> None:
         return
     client: TelegramClient = ctx.state.telegram
     try:
-        await client.call("getMe", {}, ctx.config.timeout_s)
+        await client.call("getMe", {})
     except TelegramRefusedError as refused:
         raise judge(refused.refusal) from None
     except Ambiguous as error:
@@ -71,7 +72,7 @@ async def send(ctx: Context[TelegramConfig], message: TelegramMessage) -> Delive
 
 async def _call(ctx: Context[TelegramConfig], built: dict[str, Any]) -> dict[str, Any]:
     client: TelegramClient = ctx.state.telegram
-    return await client.call("sendMessage", built, min(ctx.config.timeout_s, ctx.remaining_s() - ANSWER_MARGIN_S))
+    return await client.call("sendMessage", built)
 
 
 def _corrected(

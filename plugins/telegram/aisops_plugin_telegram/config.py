@@ -22,15 +22,16 @@ class TelegramConfig(Config):
     """Environment of the Telegram plugin."""
 
     token: Annotated[Secret, AfterValidator(_bot_token)] = Field(
-        alias="TELEGRAM_BOT_TOKEN", description="Bot token from BotFather"
+        alias="TELEGRAM_BOT_TOKEN", description="Bot token from BotFather, `<digits>:<letters>`"
     )
     api_base_url: Annotated[str, AfterValidator(base_url)] = Field(
-        "https://api.telegram.org", alias="TELEGRAM_API_BASE_URL", description="Address of the Bot API server"
+        "https://api.telegram.org",
+        alias="TELEGRAM_API_BASE_URL",
+        description="Address of the Bot API server; plain http on loopback only",
     )
     timeout_s: float = Field(
         15.0, alias="TELEGRAM_TIMEOUT_S", gt=0, le=60, description="Longest wait for one answer of Telegram, in seconds"
     )
-    proxy: Secret | None = Field(None, alias="HTTPS_PROXY", description="HTTP proxy for the way out")
     ca_file: str = Field(
         "", alias="TELEGRAM_CA_FILE", description="PEM file of authorities to trust instead of the system's"
     )

@@ -18,14 +18,17 @@ class TelegramMessage(BaseModel):
     """A message for one chat."""
 
     chat_id: int | Annotated[str, Field(min_length=1, max_length=64)] = Field(
-        description="Id of the chat, or @name of a public group or channel"
+        description="Id of the chat, or `@name` of a public group or channel", examples=["-1001000000001"]
     )
     text: str = Field(
         min_length=1,
         max_length=RAW_TEXT_MAX,
-        description="The message; at most 4096 UTF-16 code units once markup is read",
+        description="The message; at most 4096 UTF-16 code units once markup is read (most emoji are two)",
+        examples=["Disk full on db-01"],
     )
-    parse_mode: Literal["HTML", "MarkdownV2"] | None = Field(None, description="How to read markup; none by default")
+    parse_mode: Literal["HTML", "MarkdownV2"] | None = Field(
+        None, description="How to read markup; by default the text is shown as it stands"
+    )
     silent: bool = Field(default=False, description="Deliver without a sound")
     message_thread_id: int | None = Field(None, ge=1, description="Topic of a forum group")
     link_preview: bool = Field(default=True, description="Show a preview of the first link")

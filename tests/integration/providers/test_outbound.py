@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from aisops_plugin_sdk import Ambiguous, NotConfigured, ProviderError, Secret, Transient
-from aisops_plugin_sdk.outbound import Outbound, base_url, is_loopback, read_at_most
+from aisops_plugin_sdk.addresses import is_loopback
+from aisops_plugin_sdk.outbound import Outbound, base_url, read_at_most
 from demo.providers.certificate import make_loopback_tls
 from demo.providers.telegram import TelegramStandIn
 

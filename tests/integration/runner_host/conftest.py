@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,7 @@ class Bench:
     host: PluginHost = field(default_factory=PluginHost)
     logs: list[JobLog] = field(default_factory=list)
     events: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    plugin_events: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     changes: int = 0
     settings: dict[str, PluginSettings] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class Bench:
             ports=FleetPorts(
                 on_log=self.logs.append,
                 on_event=lambda kind, facts: self.events.append((kind, facts)),
+                on_plugin_event=lambda event: self.plugin_events.append((event.kind, event.data)),
                 on_change=self._changed,
                 redact=lambda text: text,
                 register_secret=self.secrets.add,

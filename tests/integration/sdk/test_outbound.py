@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from aisops_plugin_sdk import Ambiguous, NotConfigured, Permanent, Transient
-from aisops_plugin_sdk.outbound import Outbound, base_url, is_loopback, read_at_most, trusting
+from aisops_plugin_sdk.addresses import is_loopback
+from aisops_plugin_sdk.outbound import Outbound, base_url, read_at_most, trusting
 
 pytestmark = pytest.mark.integration
 

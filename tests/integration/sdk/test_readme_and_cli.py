@@ -52,13 +52,13 @@ def test_the_plugin_fits_in_30_lines():
 async def test_the_plugin_delivers_and_tells_faults_apart(acme_chat):
     async with FakeProvider() as acme:
         acme.answer("/messages", {"id": "m-1"}, status=201).rate_limit("/messages", 7).answer("/messages", status=500)
-        env = {"ACME_TOKEN": "t0ken", "ACME_URL": f"{acme.url}/messages"}
+        env = {"ACME_TOKEN": "t0ken", "ACME_URL": acme.url}
         async with PluginTest(acme_chat.plugin, env=env) as sidecar:
             answers = [await sidecar.send({"target": "#ops", "text": "deployment failed"}) for _ in range(3)]
             assert (await sidecar.send({"target": "#ops"})).status == 400
     assert answers[0].result["message_id"] == "m-1"
     assert (answers[1].code, answers[1].retry_after_ms) == ("rate_limited", 7000)
-    assert (answers[2].code, answers[2].retryable) == ("acme_refused", False)
+    assert (answers[2].code, answers[2].ambiguous) == ("http_500", True)
     assert acme.requests[0].json == {"target": "#ops", "text": "deployment failed"}
     assert acme.requests[0].headers["Authorization"] == "Bearer t0ken"
 

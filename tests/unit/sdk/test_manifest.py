@@ -39,6 +39,15 @@ def test_what_may_be_missing_has_defaults():
     assert Manifest.parse(manifest.to_document()) == manifest
 
 
+def test_where_requests_go_is_told_nowhere_or_not_said():
+    assert Manifest.parse(GOOD).egress is None
+    assert "egress" not in Manifest.parse(GOOD).to_document()
+    for places in ([], ["api.acme.test:443", "*.acme.test", "${ACME_URL}"]):
+        manifest = Manifest.parse(GOOD | {"egress": places})
+        assert manifest.egress == tuple(places)
+        assert manifest.to_document()["egress"] == places
+
+
 def test_unknown_keys_are_ignored():
     assert Manifest.parse(GOOD | {"future": [1]}) == Manifest.parse(GOOD)
 
@@ -67,6 +76,9 @@ def test_unknown_keys_are_ignored():
         (("channel",), "acme.other", "/channel"),
         (("max_concurrency",), 0, "/max_concurrency"),
         (("body_limit_bytes",), 10_000_000, "/body_limit_bytes"),
+        (("egress",), "api.acme.test", "/egress"),
+        (("egress",), ["api.acme.test\x1b[2J"], "/egress/0"),
+        (("egress",), ["a.test", "a.test"], "/egress"),
     ],
 )
 def test_a_wrong_document_is_refused_with_its_place(path, value, where):

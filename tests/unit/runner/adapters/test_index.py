@@ -10,6 +10,7 @@ INSTALLED = Installed("acme", "acme:plugin", "acme-plugin", "1.0", "record:1")
 MANIFEST = Manifest(
     name="acme", version="1.0", sdk_version="0.1.0", contract=(1,),
     capabilities=(CapabilitySpec("acme.send", "", "at_most_once", True, 5.0, {"type": "object"}, {"type": "object"}),),
+    egress=("api.acme.test:443", "${ACME_URL}"),
 )  # fmt: skip
 
 

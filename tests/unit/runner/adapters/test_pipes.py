@@ -1,5 +1,7 @@
 """Output of foreign processes: lines come out whole, capped, and a flood costs nothing but a count."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,3 +76,25 @@ async def test_a_collector_keeps_nothing_beyond_its_cap_and_says_so_once() -> No
     assert collector.overflowed
     assert collector.data == b""
     assert calls == [1]
+
+
+@given(
+    lines=st.lists(st.sampled_from([b"E:one", b"noise", b"", b"E:", b"xE:no", b"noise E:"]), max_size=30),
+    cuts=st.lists(st.integers(0, 400), max_size=6),
+    budget=st.integers(0, 3),
+    kept=st.integers(0, 40),
+)
+async def test_lines_to_be_kept_pass_a_flood_however_the_stream_is_cut(
+    lines: list[bytes], cuts: list[int], budget: int, kept: int
+) -> None:
+    got: list[bytes] = []
+    reader = LineReader(got.append, admit=lambda: budget, kept=b"E:", admit_kept=lambda: kept)
+    stream = b"".join(line + b"\n" for line in lines)
+    edges = sorted({0, *(cut for cut in cuts if cut < len(stream)), len(stream)})
+    for start, end in itertools.pairwise(edges):
+        reader.data_received(stream[start:end])
+    assert len(got) + reader.lines_dropped == len(lines)
+    rest = iter(lines)
+    assert all(line in rest for line in got), "in order, and nothing that was not written"
+    if kept >= len(lines):
+        assert [line for line in got if line.startswith(b"E:")] == [line for line in lines if line.startswith(b"E:")]

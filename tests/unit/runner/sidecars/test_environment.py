@@ -5,6 +5,7 @@ import pytest
 from aisops_plugin_sdk.manifest import EnvSpec, Manifest
 from aisops_runner.errors import SecretUnavailable
 from aisops_runner.sidecars.environment import TOKEN_ENV, build_env, unlisted
+from aisops_runner.sidecars.settings import DefaultSettings, told
 
 MANIFEST = Manifest(
     name="p", version="1", sdk_version="1", contract=(1,), capabilities=(),
@@ -37,6 +38,18 @@ def test_a_file_reference_drops_one_line_end(tmp_path: Path) -> None:
 def test_a_dead_reference_names_the_variable(reference: str) -> None:
     with pytest.raises(SecretUnavailable, match="ACME_TOKEN"):
         build_env(MANIFEST, {}, {"ACME_TOKEN": reference}, token="t", dry_run=False)
+
+
+def test_proxies_and_places_are_the_operators_whatever_the_plugin_asks_for() -> None:
+    configured = {"HTTPS_PROXY": "http://u:pr0xy-word@q:2"}
+    settings = DefaultSettings(egress=("10.0.0.0/8", "x.test:1"), config_version="2.0")
+    env = build_env(MANIFEST, RUNNER_ENV, configured, token="t", dry_run=False, told=told(settings))
+    assert env.variables["HTTPS_PROXY"] == configured["HTTPS_PROXY"]
+    assert "pr0xy-word" in env.secrets
+    assert env.variables["AISOPS_EGRESS"] == "10.0.0.0/8,x.test:1"
+    assert env.variables["AISOPS_CONFIG_VERSION"] == "2.0"
+    assert told(DefaultSettings()) == {}
+    assert unlisted(MANIFEST, configured) == ()
 
 
 def test_variables_nobody_asked_for_are_told() -> None:

@@ -1,0 +1,1 @@
+"""The commands of `aisops-plugin`, one a file. Only click is imported before a command runs."""
