@@ -20,7 +20,7 @@ SECRET = "slack-signing-secret-1"
 
 
 def press(port: int, execution: str) -> int:
-    """Send what Slack sends for one press; returns the status, 0 while nobody listens, -1 for an answer out of place."""
+    """Send what Slack sends for one press; the status, 0 while nobody listens, -1 for an answer out of place."""
     action = {"action_id": "approve", "value": json.dumps({"executionId": execution, "stepId": "s1"})}
     body = urlencode({"payload": json.dumps({"user": {"id": "U1"}, "actions": [action]})}).encode()
     at = str(int(time.time()))
