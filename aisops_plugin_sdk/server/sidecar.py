@@ -68,9 +68,7 @@ class Sidecar:
         self._on_shutdown = on_shutdown
         token = next((environ[name] for name in signing.TOKEN_ENV if environ.get(name)), None)
         self._verifier = signing.Verifier(token)
-        self._lifecycle = Lifecycle(
-            plugin, environ, clock=clock, monotonic=monotonic, sink=sink, on_event=on_event
-        )
+        self._lifecycle = Lifecycle(plugin, environ, clock=clock, monotonic=monotonic, sink=sink, on_event=on_event)
         self._invocations = Invocations(self._lifecycle, sink=sink, clock=clock)
         self._inbox = Inbox()
         self._webhooks = Webhooks(self._lifecycle, self._inbox, sink=sink, clock=clock)
