@@ -62,13 +62,16 @@ class Inventory:
         self._index = Index(folder / "index.json", made_by=made_by)
         self.discovery = Discovery(())
 
-    def read(self) -> Plan:
+    def read(self, *, beside_only: bool = False) -> Plan:
         """List what is installed and compare it with the index. Runs no plugin code.
+
+        Args:
+            beside_only: Look into the Runner's own environment and nowhere else.
 
         Raises:
             RunnerError: What is installed elsewhere cannot be said.
         """
-        elsewhere = self._elsewhere()
+        elsewhere = Elsewhere() if beside_only else self._elsewhere()
         self.discovery = merge(discover(), elsewhere)
         self._index.load()
         if [found for found in self.discovery.installed if self._remember(found, elsewhere)]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aisops_plugin_sdk.manifest import Manifest
-from aisops_protocol.messages import Capability
 from aisops_runner.environments.differences import Difference
 from aisops_runner.environments.wanted import same_version
 from aisops_runner.errors import PluginRefused
@@ -45,13 +44,13 @@ def check_version(manifest: Manifest, distribution: str, version: str) -> None:
 
 
 def check_claims(
-    name: str, offers: Mapping[str, Sequence[Capability]], offered: Sequence[str], bindings: Mapping[str, str]
+    name: str, offers: Mapping[str, Sequence[str]], offered: Sequence[str], bindings: Mapping[str, str]
 ) -> None:
     """Refuse a plugin that offers what another one serves, unless the operator has said which of them is meant.
 
     Args:
         name: The new plugin.
-        offers: What every other plugin offers, by its name.
+        offers: The capabilities of every other plugin, by its name.
         offered: The new plugin's capabilities.
         bindings: Capability → plugin, from the configuration.
 
@@ -59,9 +58,7 @@ def check_claims(
         PluginRefused: Code `capability_taken`.
     """
     for capability in offered:
-        others = [
-            other for other, its in offers.items() if other != name and any(one.name == capability for one in its)
-        ]
+        others = [other for other, its in offers.items() if other != name and capability in its]
         if others and bindings.get(capability) not in (name, *others):
             raise PluginRefused(
                 name,

@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Self
 
 from aisops_plugin_sdk.manifest import Manifest
-from aisops_protocol.messages import Capability
 from aisops_runner.adapters.discovery import Place
 from aisops_runner.clock import Clock
 from aisops_runner.environments import admission, registry
@@ -39,14 +38,16 @@ class House:
     Attributes:
         speaks: Majors of the sidecar contract that this Runner serves.
         bindings: Capability → plugin, from the configuration.
-        offers: What all other enabled plugins offer, by plugin; asked only when it is needed.
+        offers: The capabilities of all other enabled plugins, by plugin; asked only when it is needed.
+        reserved: Names that plugins may not have, because the Runner's own capabilities have them.
         beside: Packages that bring a plugin of this name beside the Runner, unless it is disabled there.
         compare: Finds what an upgrade breaks.
     """
 
     speaks: Sequence[int]
     bindings: Mapping[str, str] = field(default_factory=dict)
-    offers: Callable[[], Mapping[str, Sequence[Capability]]] = dict
+    offers: Callable[[], Mapping[str, Sequence[str]]] = dict
+    reserved: frozenset[str] = frozenset()
     beside: Callable[[str], Sequence[str]] = lambda _: ()
     compare: Compare = breaking
 
@@ -269,6 +270,10 @@ class Commands:
 
     def _check(self, found: Environment, manifest: Manifest) -> None:
         """The house's rules; a plugin that is disabled may wait with its claims until it is enabled."""
+        if found.name in self._house.reserved:
+            raise PluginRefused(
+                found.name, f"{found.name} is the name of a part of the Runner itself", code="invalid_name"
+            )
         admission.check_version(manifest, found.distribution, found.version)
         admission.check_contract(manifest, self._house.speaks)
         if others := self._house.beside(found.name):

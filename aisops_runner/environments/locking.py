@@ -33,7 +33,8 @@ class CommandLock:
     def __enter__(self) -> Self:
         path = self._layout.lock
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (path.parent.parent, path.parent):  # `parents` would make the data folder for everybody
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
