@@ -16,7 +16,6 @@ plugins/
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +76,7 @@ class Layout:
 
     def python(self, identity: str) -> str:
         """Its interpreter. A text and not a Path: a thousand of them are made at every start."""
-        return os.path.join(self.plugins, "environments", identity, "venv", "bin", "python")  # noqa: PTH118
+        return f"{self.plugins}/environments/{identity}/venv/bin/python"
 
     def requirements(self, identity: str) -> Path:
         """What was installed into it."""

@@ -10,10 +10,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aisops_plugin_sdk.errors import ManifestError
 from aisops_plugin_sdk.manifest import Manifest
@@ -24,6 +25,8 @@ from aisops_runner.environments.layout import Layout
 from aisops_runner.environments.names import is_environment_id, plugin_name
 from aisops_runner.environments.shelf import Environment, Holding, Shelf
 from aisops_runner.errors import RegistryDamaged, RunnerError
+
+T = TypeVar("T")
 
 VERSION = 1
 MAX_BYTES = 64 * 1024 * 1024
@@ -38,16 +41,7 @@ def read(layout: Layout) -> Shelf:
         RegistryDamaged: The file cannot be made sense of, or is gone while there are environments.
         OSError: The disk refused.
     """
-    try:
-        raw = layout.registry.read_bytes()
-    except FileNotFoundError:
-        if any(is_environment_id(name) and layout.facts(name).exists() for name in folders(layout)):
-            raise _damaged(layout, "is gone") from None
-        return Shelf()
-    try:
-        return _parse(raw)
-    except _UNREADABLE as error:
-        raise _damaged(layout, f"is damaged ({str(error)[:100]})") from None
+    return _understood(layout, _shelf) or Shelf()
 
 
 def write(layout: Layout, shelf: Shelf) -> None:
@@ -78,19 +72,9 @@ def elsewhere(folder: Path) -> Elsewhere:
     """
     layout = Layout(folder)
     try:
-        shelf = read(layout)
+        return _understood(layout, partial(_elsewhere, layout)) or Elsewhere()
     except OSError as error:
         raise disk.refusal(f"cannot read {layout.registry}", error, layout.registry) from error
-    ids = {name: held.now.id for name, held in shelf.holdings.items()}
-
-    def manifest(installed: Installed) -> Manifest | None:
-        return stored_manifest(layout, ids[installed.name])
-
-    return Elsewhere(
-        installed=tuple(installed_of(held.now, layout) for held in shelf.holdings.values()),
-        off=shelf.off,
-        manifest=manifest,
-    )
 
 
 def installed_of(one: Environment, layout: Layout) -> Installed:
@@ -162,7 +146,21 @@ def _damaged(layout: Layout, how: str) -> RegistryDamaged:
     )
 
 
-def _parse(raw: bytes) -> Shelf:
+def _understood(layout: Layout, understand: Callable[[Mapping[str, Any]], T]) -> T | None:
+    """Read the file; None when there is none and nothing is installed."""
+    try:
+        raw = layout.registry.read_bytes()
+    except FileNotFoundError:
+        if any(is_environment_id(name) and layout.facts(name).exists() for name in folders(layout)):
+            raise _damaged(layout, "is gone") from None
+        return None
+    try:
+        return understand(_parse(raw))
+    except _UNREADABLE as error:
+        raise _damaged(layout, f"is damaged ({str(error)[:100]})") from None
+
+
+def _parse(raw: bytes) -> Mapping[str, Any]:
     if len(raw) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES} bytes")
     head, _, body = raw.rstrip(b"\n").partition(b"\n")
@@ -171,10 +169,36 @@ def _parse(raw: bytes) -> Shelf:
         raise ValueError("written by another version")
     if hashlib.sha256(body).hexdigest() != facts["sha256"]:
         raise ValueError("its digest does not fit")
-    document = json.loads(body)
+    document: Mapping[str, Any] = json.loads(body)
+    return document
+
+
+def _shelf(document: Mapping[str, Any]) -> Shelf:
     holdings = {item["now"]["name"]: _holding(item) for item in document["plugins"]}
-    off = {plugin_name(name): frozenset(map(Place, places)) for name, places in document["off"].items()}
-    return Shelf(holdings, off)
+    return Shelf(holdings, _off(document))
+
+
+def _elsewhere(layout: Layout, document: Mapping[str, Any]) -> Elsewhere:
+    """Straight from the document: every start of a Runner waits for this."""
+    ids = {item["now"]["name"]: item["now"]["id"] for item in document["plugins"]}
+    for name, identity in ids.items():
+        _check(name, identity)
+    found = tuple(
+        Installed(
+            now["name"],
+            now["entry_point"],
+            now["distribution"],
+            now["version"],
+            now["fingerprint"],
+            layout.python(now["id"]),
+        )
+        for now in (item["now"] for item in document["plugins"])
+    )
+    return Elsewhere(found, _off(document), lambda installed: stored_manifest(layout, ids[installed.name]))
+
+
+def _off(document: Mapping[str, Any]) -> dict[str, frozenset[Place]]:
+    return {name: frozenset(map(Place, places)) for name, places in document["off"].items()}
 
 
 def _holding(item: Mapping[str, Any]) -> Holding:
@@ -185,10 +209,14 @@ def _holding(item: Mapping[str, Any]) -> Holding:
 def _environment(item: Mapping[str, Any]) -> Environment:
     """Read one; what becomes a path is checked again, also in a file that only we write."""
     found = Environment(**item)
-    if not is_environment_id(found.id):
-        raise ValueError(f"no environment's name: {found.id[:80]!r}")
-    plugin_name(found.name)
+    _check(found.name, found.id)
     return found
+
+
+def _check(name: str, identity: str) -> None:
+    if not is_environment_id(identity):
+        raise ValueError(f"no environment's name: {identity[:80]!r}")
+    plugin_name(name)
 
 
 def _holding_document(held: Holding) -> dict[str, Any]:

@@ -58,7 +58,9 @@ def make_wheel(
     if entry_points:
         lines = "".join(f"{plugin} = {value}\n" for plugin, value in entry_points.items())
         content[f"{info}/entry_points.txt"] = f"[aisops.plugins]\n{lines}"
-    content[f"{info}/RECORD"] = "".join(row(path, text.encode()) for path, text in content.items()) + f"{info}/RECORD,,\n"
+    content[f"{info}/RECORD"] = (
+        "".join(row(path, text.encode()) for path, text in content.items()) + f"{info}/RECORD,,\n"
+    )
     path = folder / f"{module}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for member, text in (content | dict(tampered or {})).items():
@@ -89,7 +91,13 @@ def manifest(name: str, version: str, **changes: object) -> dict[str, object]:
 
 
 def make_plugin(
-    folder: Path, version: str, *, name: str = "acme-chat", distribution: str = "acme-chat", source: str = "", **changes: object
+    folder: Path,
+    version: str,
+    *,
+    name: str = "acme-chat",
+    distribution: str = "acme-chat",
+    source: str = "",
+    **changes: object,
 ) -> Path:
     """A plugin for the tiny SDK: its object is its manifest, as JSON.
 
