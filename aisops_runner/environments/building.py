@@ -172,8 +172,16 @@ class Builder:
         )
 
     def _surroundings(self, order: Order) -> Surroundings:
-        extra = {} if "UV_CACHE_DIR" in self._env else {"UV_CACHE_DIR": str(self._layout.cache)}
-        return Surroundings(self._env, offline=order.wheelhouse is not None, held=self._held, extra=extra)
+        """What the installer sees. What it fetched is kept for the next time; what lay in a folder is read anew.
+
+        Files are copied, not linked: with links, a file changed in one environment is changed in all of them, and in
+        the cache from which a damaged one would be built again.
+        """
+        offline = order.wheelhouse is not None
+        extra = {"UV_LINK_MODE": "copy"}
+        if offline or "UV_CACHE_DIR" not in self._env:
+            extra["UV_CACHE_DIR"] = str(self._layout.building / "cache" if offline else self._layout.cache)
+        return Surroundings(self._env, offline=offline, held=self._held, extra=extra)
 
     def _sources(self, order: Order, scratch: Path) -> Sources:
         """Where packages come from; a wheel that was named is offered alone, without its neighbours."""

@@ -249,6 +249,8 @@ class Commands:
                 self._layout.facts(identity).unlink(missing_ok=True)  # first: what is being deleted is not whole
             shutil.rmtree(self._layout.environment(identity), ignore_errors=True)
         shutil.rmtree(self._layout.building, ignore_errors=True)
+        for draft in self._layout.plugins.glob(f".{self._layout.registry.stem}-*"):
+            draft.unlink(missing_ok=True)
         return unneeded
 
     def _found(self) -> dict[str, bool]:

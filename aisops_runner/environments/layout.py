@@ -48,7 +48,7 @@ class Layout:
 
     @property
     def cache(self) -> Path:
-        """The installer's cache; on the same disk, so that files are linked and not copied."""
+        """What uv fetched from an index."""
         return self.plugins / "cache"
 
     @property

@@ -93,7 +93,8 @@ def test_what_is_wanted_comes_out_in_normal_form() -> None:
     "text",
     [
         "acme @ https://example.invalid/acme.whl", "acme; python_version>'3'", "-r other.txt", "acme==",
-        "--index-url=x", "git+ssh://x", "./acme.tar.gz", "x.whl", "acme-1.0.whl", "../-1.0-py3-none-any.whl", "acme\n--index-url x",
+        "--index-url=x",
+        "git+ssh://x", "./acme.tar.gz", "x.whl", "acme-1.0.whl", "../-1.0-py3-none-any.whl", "acme\n--index-url x",
     ],
 )  # fmt: skip
 def test_addresses_options_and_nonsense_are_refused(text: str) -> None:
