@@ -37,6 +37,8 @@ from aisops_runner.sidecars.status import DISABLED, PluginStatus, switched_off
 from aisops_runner.sidecars.supervisor import Supervisor
 from aisops_runner.sidecars.turnover import turnover
 
+ASKING = "describe-again"
+
 _log = structlog.get_logger("aisops_runner.fleet")
 
 
@@ -124,11 +126,12 @@ class Fleet:
             except RegistryDamaged as error:
                 _log.error("plugins in environments of their own are not used", code=error.code, reason=error.message)
                 plan = self._inventory.read(beside_only=True)
-            for entry in await self._described(plan):
+            for entry in (*plan.known, *plan.broken, *self._unasked(plan)):
                 self._take(entry)
+            await self._inventory.ask([one for one in plan.unknown if self._enabled(one.name)], self._take)
         broken = [entry.installed for entry in plan.broken if self._enabled(entry.installed.name)]
         if broken or self._silent():
-            self._spawn(self._ask_again(broken), "describe-again")
+            self._spawn(self._ask_again(broken), ASKING)
         self._tell_refusals()
 
     async def reload(self) -> dict[str, Any]:
@@ -152,6 +155,8 @@ class Fleet:
             for entry in (*news, *(entries[name] for name in (*turn.added, *turn.changed))):
                 self._take(entry)
             self._tell_refusals()
+        if self._silent() and not any(task.get_name() == ASKING for task in self._tasks):
+            self._spawn(self._ask_again([]), ASKING)
         for change, names in asdict(turn).items():
             for name in names:
                 version = entries[name].installed.version if name in entries else ""
@@ -181,11 +186,14 @@ class Fleet:
 
     async def _described(self, plan: Plan) -> list[Entry]:
         """What is known of each plugin of a plan, once those never seen before have been asked."""
-        found = [*plan.known, *plan.broken]
-        silent = [one for one in plan.unknown if not self._enabled(one.name)]
-        found += [Entry(one, None, "disabled", DISABLED) for one in silent]  # no code of a disabled plugin is run
+        found = [*plan.known, *plan.broken, *self._unasked(plan)]
         await self._inventory.ask([one for one in plan.unknown if self._enabled(one.name)], found.append)
         return found
+
+    def _unasked(self, plan: Plan) -> list[Entry]:
+        """Disabled plugins of which nothing is known; no code of theirs is run to change that."""
+        silent = [one for one in plan.unknown if not self._enabled(one.name)]
+        return [Entry(one, None, "disabled", DISABLED) for one in silent]
 
     def _tell_refusals(self) -> None:
         for duplicate in self._inventory.discovery.duplicates:

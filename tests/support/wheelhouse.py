@@ -33,7 +33,7 @@ from aisops_plugin_sdk import Config, Context, Plugin, Secret
 from pydantic import Field
 
 class Settings(Config):
-    token: Secret = Field(env="ACME_TOKEN")
+    token: Secret = Field(alias="ACME_TOKEN")
 
 class In(BaseModel):
     text: str = ""
