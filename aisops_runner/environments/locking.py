@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from aisops_runner import disk
 from aisops_runner.environments.layout import Layout
-from aisops_runner.errors import CommandsBusy
+from aisops_runner.errors import CommandsBusy, DataDirUnusable
 
 
 class CommandLock:
@@ -22,7 +23,7 @@ class CommandLock:
 
     Raises:
         CommandsBusy: Another command holds it.
-        DataDirUnusable: The folder cannot be made or written.
+        DataDirUnusable: The folder cannot be made or written, or belongs to another user.
         StorageFailed: The disk refused.
     """
 
@@ -35,6 +36,7 @@ class CommandLock:
         try:
             for folder in (path.parent.parent, path.parent):  # `parents` would make the data folder for everybody
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _check_owner(path.parent)
             self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -56,3 +58,11 @@ class CommandLock:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def _check_owner(folder: Path) -> None:
+    """What root writes here, the Runner's own user could neither read nor replace."""
+    owner = folder.stat().st_uid
+    if owner != os.geteuid():
+        text = f"{folder} belongs to the user with id {owner}; run this command as that user, as the Runner does"
+        raise DataDirUnusable(text, key="data_dir", code="other_user")

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
+from aisops_runner.adapters.discovery import Place
 from aisops_runner.cli.lazy import Examples
 from aisops_runner.cli.main import F, common, read_config
-from aisops_runner.cli.plugins.house import commands_of, progress, take_up
+from aisops_runner.cli.plugins.house import commands_of, layout_of, progress, take_up
 from aisops_runner.config import RunnerConfig
 from aisops_runner.environments.building import Order
 from aisops_runner.environments.commands import Change, Commands
@@ -75,7 +76,8 @@ def install(config_file: Path | None, what: str, *, as_json: bool, **options: An
     moment everything is in order. Whatever goes wrong before leaves all as it was.
     """
     config = read_config(config_file)
-    _run(config, lambda commands: commands.install(_order(wanted(what), options), installer=_choice(options)), as_json)
+    order = _order(wanted(what), options)
+    _run(config, lambda commands: commands.install(order, installer=_choice(options)), as_json, order.wheelhouse)
 
 
 @click.command(
@@ -115,7 +117,7 @@ def upgrade(
         order = _order(wanted(what) if what else default, options)
         return commands.upgrade(name, order, accept=accept_changes, rebuild=rebuild, installer=_choice(options))
 
-    _run(config, work, as_json)
+    _run(config, work, as_json, options["wheelhouse"])
 
 
 @click.command(cls=Examples, epilog="aisops-runner plugin rollback slack")
@@ -139,8 +141,6 @@ def uninstall(config_file: Path | None, name: str, *, as_json: bool, purge: bool
 
 def read_holding(config: RunnerConfig, name: str) -> tuple[str, str]:
     """Package and version of an installed plugin."""
-    from aisops_runner.cli.plugins.house import layout_of
-
     now = read(layout_of(config)).holding(plugin_name(name)).now
     return now.distribution, now.version
 
@@ -161,18 +161,24 @@ def _choice(options: dict[str, Any]) -> Choice:
     return choice
 
 
-def _run(config: RunnerConfig, work: Callable[[Commands], Change], as_json: bool) -> None:  # noqa: FBT001
+def _run(
+    config: RunnerConfig,
+    work: Callable[[Commands], Change],
+    as_json: bool,  # noqa: FBT001
+    wheelhouse: Path | None = None,
+) -> None:
     with commands_of(config, progress(quiet=as_json)) as commands:
         try:
             change = work(commands)
         except InstallFailed as error:
-            if "no-index" in error.message or "unavailable" in error.message or "No matching" in error.message:
-                raise InstallFailed(f"{error.message} ({OFFLINE_HINT})", code=error.code) from None
-            raise
+            if wheelhouse is None:
+                raise
+            raise InstallFailed(f"{error.message} ({OFFLINE_HINT})", code=error.code) from None
         outcome, sentence = take_up(config, commands)
+        disabled = Place.OWN in read(layout_of(config)).off.get(change.name, ())
     unset = _unset(config, change)
     if as_json:
-        click.echo(json.dumps(_document(change, unset, outcome), ensure_ascii=False))
+        click.echo(json.dumps(_document(change, unset, outcome) | {"disabled": disabled}, ensure_ascii=False))
         return
     click.echo(_told(change))
     for difference in change.accepted:
@@ -181,6 +187,8 @@ def _run(config: RunnerConfig, work: Callable[[Commands], Change], as_json: bool
         click.echo(f"  offers: {', '.join(spec.name for spec in change.manifest.capabilities)}")
     for name in unset:
         click.echo(f'  it needs {name}: set it under [plugins.{change.name}.env], as in {name} = "file:/etc/aisops/…"')
+    if disabled:
+        click.echo(f"  it is disabled; enable it with: aisops-runner plugin enable {change.name}")
     click.echo(sentence)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(site: Site) -> None:
         "no-plugin": (78, "not_one_plugin", "exactly one plugin"),
         "two-plugins": (78, "not_one_plugin", "one, two"),
         "bad-name": (78, "invalid_name", "not a plugin's name"),
-        "ghost": (1, "install_failed", "find ghost"),
+        "ghost": (1, "install_failed", "it must hold the plugin and all it needs"),
         "acme-chat": (78, "already_installed", "plugin upgrade acme-chat"),
         "https://example.invalid/x": (78, "invalid_requirement", "name a package"),
     }
@@ -154,7 +155,8 @@ def test_enabling_and_disabling_works_without_a_runner_for_either_place(site: Si
     assert site.refused("disable", "ghost")["code"] == "not_installed"
     site.ok("disable", "email", "--beside")
     make_plugin(site.house, "1.0", distribution="email-two", name="email")
-    assert site.ok("install", "email-two", *OFFLINE)["name"] == "email", "the one beside the Runner is disabled"
+    done = site.ok("install", "email-two", *OFFLINE)
+    assert (done["name"], done["disabled"]) == ("email", False), "only the one beside the Runner is disabled"
     site.ok("enable", "email", "--beside")
     row = site.rows()["email"]
     assert row["state"] == "broken"
@@ -210,6 +212,14 @@ def test_two_commands_do_not_meet(site: Site) -> None:
     shutil.rmtree(site.data)
     site.ok("install", "acme-chat", *OFFLINE)
     assert site.data.stat().st_mode & 0o077 == 0, "nobody else looks in"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
+def test_root_does_not_write_into_the_folder_of_the_runners_user(site: Site) -> None:
+    site.layout.plugins.mkdir(parents=True)
+    os.chown(site.layout.plugins, 12345, 12345)
+    assert site.refused("install", "acme-chat", *OFFLINE)["code"] == "other_user"
+    assert list(site.layout.plugins.iterdir()) == []
 
 
 def test_nothing_of_the_runners_environment_reaches_a_plugin_of_its_own(site: Site, tmp_path: Path) -> None:
