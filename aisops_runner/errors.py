@@ -71,6 +71,39 @@ class PluginBroken(RunnerError):
         return {**super().diagnostics(), "plugin": self.plugin}
 
 
+class PluginRefused(RunnerError):
+    """A plugin is not installed, changed or removed as asked, and will not be until somebody changes something."""
+
+    code = "plugin_refused"
+
+    def __init__(self, plugin: str, message: str, *, code: str = "") -> None:
+        """Name the plugin (or the package) that was asked for."""
+        super().__init__(message, code=code)
+        self.plugin = plugin
+
+    def diagnostics(self) -> dict[str, str]:
+        """Facts for a log line or a JSON answer."""
+        return {**super().diagnostics(), "plugin": self.plugin}
+
+
+class InstallFailed(RunnerError):
+    """An installer did not do its work: no network, no such version, no room. What was in use before still is."""
+
+    code = "install_failed"
+
+
+class CommandsBusy(RunnerError):
+    """Another command is changing the installed plugins."""
+
+    code = "plugin_commands_busy"
+
+
+class RegistryDamaged(RunnerError):
+    """What says which plugins are installed cannot be read; nothing is guessed."""
+
+    code = "registry_damaged"
+
+
 class SidecarStartFailed(RunnerError):
     """A sidecar process could not be brought to its ready line."""
 

@@ -13,6 +13,7 @@ from aisops_plugin_sdk import json_strict
 from aisops_plugin_sdk.errors import JsonRefused, JsonTooLarge, ManifestError
 from aisops_plugin_sdk.manifest import Manifest
 from aisops_runner.adapters.child import Child
+from aisops_runner.adapters.discovery import Installed
 from aisops_runner.adapters.pipes import ByteCollector, open_pipe
 from aisops_runner.errors import PluginBroken
 
@@ -22,6 +23,7 @@ CLOSE_S = 1.0  # for the pipes to drain after the exit
 REASON_CHARS = 500
 LIFELINE = {"AISOPS_LIFELINE": "stdin"}
 """Tells the SDK that it is a Runner's child: it asks the kernel to end it with the Runner, also while it imports."""
+OF_THE_RUNNER = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})
 BASE_ENV = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
 
 
@@ -31,6 +33,17 @@ def describe_argv(name: str, python: str = "") -> list[str]:
     `-P`: the working directory is not importable.
     """
     return [python or sys.executable, "-P", "-m", "aisops_plugin_sdk", "describe", name]
+
+
+def environment_of(installed: Installed, env: Mapping[str, str]) -> Mapping[str, str]:
+    """The Runner's environment as a plugin's processes may inherit it.
+
+    What points Python at the Runner's own packages is for plugins beside it alone: in an environment of its own it
+    would put other versions of the same packages before those that were installed and checked there.
+    """
+    if not installed.python:
+        return env
+    return {name: value for name, value in env.items() if name not in OF_THE_RUNNER}
 
 
 def base_env(env: Mapping[str, str]) -> dict[str, str]:

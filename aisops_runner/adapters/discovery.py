@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
@@ -20,6 +21,15 @@ from stevedore.extension import Extension
 
 PLUGINS_GROUP = "aisops.plugins"
 MAX_FINGERPRINT_FILES = 20_000
+
+
+class Place(StrEnum):
+    """Where a plugin is installed."""
+
+    BESIDE = "beside"
+    """In the Runner's own environment (`pip install`): the simple mode."""
+    OWN = "own"
+    """In an environment of its own, made by `aisops-runner plugin install`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +52,51 @@ class Installed:
     fingerprint: str
     python: str = ""
 
+    @property
+    def place(self) -> Place:
+        """Where it is installed."""
+        return Place.OWN if self.python else Place.BESIDE
+
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """One plugin name that several installed packages claim; none of them is used."""
+    """One plugin name that several installed packages claim; none of them is used.
+
+    Attributes:
+        name: The plugin.
+        distributions: The packages beside the Runner, each with its version.
+        own: The package in an environment of its own, when that is one of them.
+    """
 
     name: str
     distributions: tuple[str, ...]
+    own: str = ""
 
     @property
     def reason(self) -> str:
         """One line for people."""
-        return f"installed twice, by {' and '.join(self.distributions)}; uninstall all but one"
+        beside = " and ".join(self.distributions)
+        if self.own:
+            return (
+                f"installed twice: beside the Runner by {beside} and in an environment of its own by {self.own}; "
+                f"disable one: aisops-runner plugin disable {self.name} --beside (or --own)"
+            )
+        return f"installed twice, by {beside}; uninstall all but one"
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What is installed, and what is refused because its name is taken twice."""
+    """What is installed.
+
+    Attributes:
+        installed: One entry a plugin, sorted by name.
+        duplicates: What is refused because its name is taken twice.
+        off: Names among `installed` that the operator's command has disabled.
+    """
 
     installed: tuple[Installed, ...]
     duplicates: tuple[Duplicate, ...] = ()
+    off: frozenset[str] = frozenset()
 
 
 class _Listing(ExtensionManager[Any]):

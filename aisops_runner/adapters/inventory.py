@@ -11,13 +11,15 @@ from pathlib import Path
 
 import structlog
 
-from aisops_runner.adapters.describe import describe, describe_argv
+from aisops_runner.adapters.describe import describe, describe_argv, environment_of
 from aisops_runner.adapters.discovery import Discovery, Installed, discover, sdk_fingerprint
 from aisops_runner.adapters.index import Entry, Index
+from aisops_runner.adapters.places import Elsewhere, merge
 from aisops_runner.clock import Clock
 from aisops_runner.errors import PluginBroken
 
 PARALLEL = 4
+DISABLED = "disabled; no code of it is run to find out what it offers"
 
 _log = structlog.get_logger("aisops_runner.inventory")
 
@@ -39,10 +41,20 @@ class Inventory:
         env: The Runner's environment.
         clock: For timestamps.
         timeout_s: Seconds one plugin may take to describe itself.
+        elsewhere: Says what is installed in environments of its own; nothing by default.
     """
 
-    def __init__(self, folder: Path, *, env: Mapping[str, str], clock: Clock, timeout_s: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        env: Mapping[str, str],
+        clock: Clock,
+        timeout_s: float,
+        elsewhere: Callable[[], Elsewhere] = Elsewhere,
+    ) -> None:
         self._folder = folder
+        self._elsewhere = elsewhere
         self._env = env
         self._clock = clock
         self._timeout_s = timeout_s
@@ -50,16 +62,36 @@ class Inventory:
         self._index = Index(folder / "index.json", made_by=made_by)
         self.discovery = Discovery(())
 
-    def read(self) -> Plan:
-        """List what is installed and compare it with the index. Runs no plugin code."""
-        self.discovery = discover()
+    def read(self, *, beside_only: bool = False) -> Plan:
+        """List what is installed and compare it with the index. Runs no plugin code.
+
+        Args:
+            beside_only: Look into the Runner's own environment and nowhere else.
+
+        Raises:
+            RunnerError: What is installed elsewhere cannot be said.
+        """
+        elsewhere = Elsewhere() if beside_only else self._elsewhere()
+        self.discovery = merge(discover(), elsewhere)
         self._index.load()
+        if [found for found in self.discovery.installed if self._remember(found, elsewhere)]:
+            self.save()
         found = [(installed, self._index.find(installed)) for installed in self.discovery.installed]
         return Plan(
             known=tuple(entry for _, entry in found if entry is not None and not entry.broken),
             unknown=tuple(installed for installed, entry in found if entry is None),
             broken=tuple(entry for _, entry in found if entry is not None and entry.broken),
         )
+
+    def _remember(self, installed: Installed, elsewhere: Elsewhere) -> bool:
+        """Take up what was said when its environment was made, where the index has nothing; whether it did."""
+        if not installed.python or self._index.find(installed) is not None:
+            return False
+        manifest = elsewhere.manifest(installed)
+        if manifest is None:
+            return False
+        self._index.put(Entry(installed, manifest, described_unix_ms=self._clock.unix_ms()))
+        return True
 
     async def current(self, only: str = "") -> list[Entry]:
         """The whole inventory now: what is known, and fresh descriptions of whatever is new or was broken.
@@ -70,7 +102,10 @@ class Inventory:
         plan = self.read()
         entries = list(plan.known)
         wanted = [*plan.unknown, *(entry.installed for entry in plan.broken)]
-        await self.ask([found for found in wanted if only in ("", found.name)], entries.append)
+        off = self.discovery.off
+        entries += [Entry(found, None, "disabled", DISABLED) for found in wanted if found.name in off]
+        asked = [found for found in wanted if found.name not in off and only in ("", found.name)]
+        await self.ask(asked, entries.append)
         return entries
 
     async def ask(
@@ -114,7 +149,7 @@ class Inventory:
             manifest = await describe(
                 installed.name,
                 timeout_s=timeout_s,
-                env=self._env,
+                env=environment_of(installed, self._env),
                 cwd=self._folder,
                 argv=describe_argv(installed.name, installed.python),
             )

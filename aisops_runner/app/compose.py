@@ -124,7 +124,7 @@ class _Composition:
             "status": lambda: status_document(profile, uplink, outbox, executor, fleet),
             "outbox": lambda: outbox.report(clock.unix_ms()),
         }
-        control = ControlServer(config.data_dir, questions)
+        control = ControlServer(config.data_dir, questions, {"reload": fleet.reload})
         await control.start()
         stack.push_async_callback(control.stop)
         stack.push_async_callback(fleet.stop)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import click
 
-from aisops_runner.errors import ConfigInvalid, RefusedForGood, RunnerError
+from aisops_runner.errors import ConfigInvalid, PluginRefused, RefusedForGood, RunnerError
 
 OK = 0
 FAILED = 1
@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 def exit_code(error: RunnerError) -> int:
     """The one mapping from our errors to exit codes."""
-    return REFUSED if isinstance(error, (ConfigInvalid, RefusedForGood)) else FAILED
+    return REFUSED if isinstance(error, (ConfigInvalid, RefusedForGood, PluginRefused)) else FAILED
 
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:

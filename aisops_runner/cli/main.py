@@ -20,7 +20,7 @@ COMMANDS = {
     "run": ("aisops_runner.cli.run:run", "Connect to Core and work until stopped."),
     "status": ("aisops_runner.cli.status:status", "Show the Runner that uses this data directory."),
     "outbox": ("aisops_runner.cli.outbox:outbox", "Show what waits to be sent to Core."),
-    "plugin": ("aisops_runner.cli.plugin:plugin", "List and describe the installed plugins."),
+    "plugin": ("aisops_runner.cli.plugins.group:plugin", "Install, change, check and list plugins."),
 }
 EXAMPLES = """
 aisops-runner run --config /etc/aisops/runner.toml

@@ -55,11 +55,12 @@ def _clock(core: Mapping[str, Any]) -> str:
 def render_plugins(plugins: Sequence[Mapping[str, Any]]) -> str:
     """The table of plugins; the reason comes last because it is the longest."""
     if not plugins:
-        return "No plugins are installed. Install one, for example: pip install aisops-plugin-slack"
+        return "No plugins are installed. Install one, for example: aisops-runner plugin install aisops-plugin-slack"
     rows = [
         [
             str(row["name"]),
             str(row["version"]),
+            str(row.get("place") or "-"),
             str(row["state"]),
             str(row["pid"] or "-"),
             str(row["restarts"]),
@@ -68,7 +69,7 @@ def render_plugins(plugins: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in plugins
     ]
-    return render(["NAME", "VERSION", "STATE", "PID", "RESTARTS", "CAPABILITIES", "REASON"], rows)
+    return render(["NAME", "VERSION", "PLACE", "STATE", "PID", "RESTARTS", "CAPABILITIES", "REASON"], rows)
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ COLOURS = {
     "broken": "red",
     "refused": "red",
     "incompatible": "red",
+    "ok": "green",
+    "not ok": "red",
 }
 
 

@@ -1,4 +1,4 @@
-"""Asks a running Runner on its control socket. Blocking: made for the command line."""
+"""Speaks to a running Runner on its control socket. Blocking: made for the command line."""
 
 from __future__ import annotations
 
@@ -31,12 +31,31 @@ def ask(directory: Path, question: str, timeout_s: float = 5.0) -> dict[str, Any
         RunnerNotRunning: Nobody listens, or the socket belongs to another user.
         RunnerError: The Runner refused the question or does not answer.
     """
+    return _exchange(directory, {"get": question}, timeout_s)
+
+
+def tell(directory: Path, wish: str, timeout_s: float = 60.0) -> dict[str, Any]:
+    """Have the Runner that uses this data directory do something; returns once it is done.
+
+    Args:
+        directory: The data directory.
+        wish: `reload`, for example.
+        timeout_s: Seconds to wait for each step.
+
+    Raises:
+        RunnerNotRunning: Nobody listens, or the socket belongs to another user.
+        RunnerError: The Runner refused or does not answer.
+    """
+    return _exchange(directory, {"do": wish}, timeout_s)
+
+
+def _exchange(directory: Path, question: dict[str, str], timeout_s: float) -> dict[str, Any]:
     path = directory / SOCKET_NAME
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
             connection.connect(str(path))
-            connection.sendall(json.dumps({"get": question}).encode() + b"\n")
+            connection.sendall(json.dumps(question).encode() + b"\n")
             raw = _line(connection)
     except PermissionError:
         raise RunnerNotRunning(f"{path} belongs to another user; run this as the Runner's user") from None

@@ -1,4 +1,6 @@
-"""Answers questions about this Runner on a Unix socket: one JSON object per line in, one per line out.
+"""Answers questions about this Runner on a Unix socket, and takes wishes: one JSON object a line in, one a line out.
+
+`{"get": QUESTION}` only looks; `{"do": WISH}` changes something and is answered when that is done.
 
 The socket stands in the data directory (0700) with mode 0600, and the kernel's word on the peer's user is checked too.
 """
@@ -36,11 +38,14 @@ class ControlServer:
     Args:
         directory: The data directory.
         answers: Question → who answers it.
+        deeds: Wish → who does it.
     """
 
-    def __init__(self, directory: Path, answers: Mapping[str, Answerer]) -> None:
+    def __init__(
+        self, directory: Path, answers: Mapping[str, Answerer], deeds: Mapping[str, Answerer] | None = None
+    ) -> None:
         self._path = directory / SOCKET_NAME
-        self._answers = answers
+        self._known = {"get": answers, "do": deeds or {}}
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -95,10 +100,11 @@ class ControlServer:
             question = json.loads(line)
         except (ValueError, RecursionError):
             return _refusal("invalid", "not a JSON object on one line")
-        asked = question.get("get") if isinstance(question, dict) else None
-        answerer = self._answers.get(asked) if isinstance(asked, str) else None
+        kind = "do" if isinstance(question, dict) and "do" in question else "get"
+        asked = question.get(kind) if isinstance(question, dict) else None
+        answerer = self._known[kind].get(asked) if isinstance(asked, str) else None
         if answerer is None:
-            return _refusal("unknown_question", f"known: {', '.join(sorted(self._answers))}")
+            return _refusal("unknown_question", f"known: {', '.join(sorted(self._known[kind]))}")
         try:
             return {"ok": True, "result": await answerer()}
         except RunnerError as error:

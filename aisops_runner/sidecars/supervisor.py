@@ -60,6 +60,7 @@ class Supervisor:
         self._bringing_up: asyncio.Task[None] | None = None
         self._late: asyncio.TimerHandle | None = None
         self._late_at = 0.0
+        self._finished: asyncio.Future[None] | None = None
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
@@ -139,6 +140,7 @@ class Supervisor:
             self._sidecar.errand(self._sidecar.run.client.cancel(job_id))
         self._tell([(place, None) for place in cut])
         self._let_through()
+        self._note_finished()
 
     def cancel(self, job_id: str) -> None:
         """Ask this job's calls to stop, if there are any; returns at once."""
@@ -149,9 +151,17 @@ class Supervisor:
         """Bring it up now (prewarm); a failure shows in `state`, not here."""
         await self._sidecar.obtain(self._clock.monotonic() + self._startup_timeout_s)
 
+    async def finish(self) -> None:
+        """Wait until every call it has taken has ended, each within its own time; or until it is stopped."""
+        if self._admission.busy and not self._sidecar.closed:
+            if self._finished is None:
+                self._finished = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._finished)
+
     async def stop(self) -> None:
         """Drain and end it for good: calls in flight may finish within `drain_s`, new ones are refused."""
         self._sidecar.closed = True
+        self._note_finished()
         self._turn_away(self._sidecar.stopping())
         await self._sidecar.stop()
         if self._late is not None:
@@ -240,6 +250,12 @@ class Supervisor:
             self._admission.leave(place)
         self._tell(kept, soon=False)
         self._let_through()
+        self._note_finished()
+
+    def _note_finished(self) -> None:
+        waiter = self._finished
+        if waiter is not None and not waiter.done() and (self._sidecar.closed or not self._admission.busy):
+            waiter.set_result(None)
 
     def _tell(self, outcomes: Sequence[tuple[Place, Outcome | None]], *, soon: bool = True) -> None:
         """Tell each caller of all its calls at once."""
@@ -254,6 +270,7 @@ class Supervisor:
 
     def _turn_away(self, error: CallError, now: float | None = None) -> None:
         self._tell([(place, self._outcome(error)) for place in self._admission.turn_away(now)])
+        self._note_finished()
 
     async def _bring_up(self) -> None:
         """Obtain the sidecar for the calls that wait; each waits as long as its own time lasts."""

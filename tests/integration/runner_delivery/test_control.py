@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aisops_runner.control.address import SOCKET_NAME
-from aisops_runner.control.client import RunnerNotRunning, ask
+from aisops_runner.control.client import RunnerNotRunning, ask, tell
 from aisops_runner.control.server import ControlServer
 from aisops_runner.errors import RunnerError, StorageFailed
 
@@ -26,7 +26,10 @@ async def door(tmp_path: Path) -> AsyncIterator[Path]:
     async def broken() -> dict[str, object]:
         raise StorageFailed("the disk is gone")
 
-    server = ControlServer(tmp_path, {"status": status, "broken": broken})
+    async def reload() -> dict[str, object]:
+        return {"changed": ["acme"]}
+
+    server = ControlServer(tmp_path, {"status": status, "broken": broken}, {"reload": reload})
     await server.start()
     yield tmp_path
     await server.stop()
@@ -34,6 +37,14 @@ async def door(tmp_path: Path) -> AsyncIterator[Path]:
 
 async def test_a_question_is_answered(door: Path):
     assert await asyncio.to_thread(ask, door, "status") == {"runner_id": "runner-1"}
+
+
+async def test_a_wish_is_done_and_no_question_does_anything(door: Path):
+    assert await asyncio.to_thread(tell, door, "reload") == {"changed": ["acme"]}
+    for refused in ((ask, "reload"), (tell, "status")):
+        with pytest.raises(RunnerError) as caught:
+            await asyncio.to_thread(refused[0], door, refused[1])
+        assert caught.value.code == "unknown_question"
 
 
 async def test_the_socket_is_private(door: Path):

@@ -142,7 +142,7 @@ def test_status_for_people_names_the_essentials() -> None:
         "7",
     ):
         assert piece in text
-    assert "pip install" in render_plugins([])
+    assert "plugin install" in render_plugins([])
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -160,7 +160,7 @@ def test_settings_of_a_plugin_that_is_not_installed_are_pointed_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = {"name": "slack", "version": "1", "state": "ready", "pid": 1, "restarts": 0, "capabilities": (), "reason": ""}
-    monkeypatch.setattr("aisops_runner.cli.plugin.ask", lambda *_: {"plugins": [row]})
+    monkeypatch.setattr("aisops_runner.cli.plugins.listing.ask", lambda *_: {"plugins": [row]})
     path = _config(tmp_path, "[plugins.slak]\nprewarm = true\n[plugins.slack]\nprewarm = true\n")
     assert failure.run(main, ["plugin", "list", "--config", path]) == 0
     assert capsys.readouterr().err.strip().endswith("not installed: slak.")

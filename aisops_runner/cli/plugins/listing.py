@@ -1,4 +1,4 @@
-"""`aisops-runner plugin`: what is installed, whether it is sound, and what it offers. No plugin code runs in here."""
+"""`aisops-runner plugin list` and `describe`: what is installed, whether it is sound, and what it offers."""
 
 from __future__ import annotations
 
@@ -16,27 +16,16 @@ import click
 
 from aisops_runner.adapters.catalog import build_catalog
 from aisops_runner.adapters.index import Entry
-from aisops_runner.adapters.inventory import Inventory
-from aisops_runner.cli.lazy import Examples, ExamplesGroup
+from aisops_runner.cli.lazy import Examples
 from aisops_runner.cli.main import common, read_config
+from aisops_runner.cli.plugins.house import enabled, inventory_of
 from aisops_runner.cli.status import render_plugins
-from aisops_runner.clock import SystemClock
 from aisops_runner.config import RunnerConfig
 from aisops_runner.control.client import RunnerNotRunning, ask
 from aisops_runner.errors import PluginBroken
-from aisops_runner.sidecars.fleet import DISABLED, PluginStatus
 from aisops_runner.sidecars.proxy import capabilities_of
 from aisops_runner.sidecars.restart import State
-
-COMMANDS = {
-    "list": ("aisops_runner.cli.plugin:list_plugins", "List the installed plugins, broken ones with their reason."),
-    "describe": ("aisops_runner.cli.plugin:describe_plugin", "Print one plugin's manifest."),
-}
-
-
-@click.group(cls=ExamplesGroup, lazy=COMMANDS, epilog="aisops-runner plugin list\naisops-runner plugin describe slack")
-def plugin() -> None:
-    """List and describe the installed plugins."""
+from aisops_runner.sidecars.status import DISABLED, PluginStatus, switched_off
 
 
 @click.command("list", cls=Examples, epilog="aisops-runner plugin list\naisops-runner plugin list --json")
@@ -83,11 +72,13 @@ def describe_plugin(config_file: Path | None, name: str, *, as_json: bool) -> No
 
 async def _installed(config: RunnerConfig) -> list[PluginStatus]:
     with _folder(config) as folder:
-        inventory = _inventory(config, folder)
+        inventory = inventory_of(config, folder)
         entries = await inventory.current()
-    offers = {entry.installed.name: capabilities_of(entry.manifest) for entry in entries if entry.manifest}
+    off = inventory.discovery.off
+    usable = [entry for entry in entries if enabled(entry, config, off)]
+    offers = {entry.installed.name: capabilities_of(entry.manifest) for entry in usable if entry.manifest}
     conflicts = build_catalog(offers, config.bindings).conflicts
-    rows = [_row(entry, config) for entry in entries]
+    rows = [_row(entry, config, off) for entry in entries]
     rows = [_with_conflicts(row, [c.reason for c in conflicts if row.name in c.plugins]) for row in rows]
     rows += [
         PluginStatus(twice.name, "", State.BROKEN.value, reason=twice.reason)
@@ -98,31 +89,32 @@ async def _installed(config: RunnerConfig) -> list[PluginStatus]:
 
 async def _one(config: RunnerConfig, name: str) -> Entry | None:
     with _folder(config) as folder:
-        inventory = _inventory(config, folder)
+        inventory = inventory_of(config, folder)
         return next((entry for entry in await inventory.current(only=name) if entry.installed.name == name), None)
 
 
-def _row(entry: Entry, config: RunnerConfig) -> PluginStatus:
+def _row(entry: Entry, config: RunnerConfig, off: frozenset[str]) -> PluginStatus:
     found = entry.installed
-    settings = config.plugins.get(found.name)
     state, reason = State.INSTALLED, ""
-    if settings is not None and not settings.enabled:
-        state, reason = State.DISABLED, DISABLED
+    if not enabled(entry, config, off):
+        state, reason = State.DISABLED, switched_off(found.name) if found.name in off else DISABLED
     elif entry.manifest is None:
         state, reason = State.BROKEN, entry.reason
     names = tuple(spec.name for spec in entry.manifest.capabilities) if entry.manifest else ()
     return PluginStatus(
-        found.name, found.version, state.value, capabilities=names, reason=reason, distribution=found.distribution
+        name=found.name,
+        version=found.version,
+        state=state.value,
+        capabilities=names,
+        reason=reason,
+        distribution=found.distribution,
+        place=found.place.value,
     )
 
 
 def _with_conflicts(row: PluginStatus, reasons: list[str]) -> PluginStatus:
     facts: dict[str, Any] = asdict(row)
     return PluginStatus(**(facts | {"reason": row.reason or "; ".join(reasons)}))
-
-
-def _inventory(config: RunnerConfig, folder: Path) -> Inventory:
-    return Inventory(folder, env=os.environ, clock=SystemClock(), timeout_s=config.describe_timeout_s)
 
 
 @contextmanager
