@@ -131,6 +131,7 @@ async def test_a_clock_that_is_set_while_a_call_runs_does_not_change_what_it_has
         bench.plugin,
         {TOKEN_ENV[0]: "t" * 32},
         sink=lambda record: None,
+        on_event=lambda event: True,
         on_shutdown=lambda: None,
         clock=lambda: time.time() + set_by[0],
     )
