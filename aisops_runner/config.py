@@ -6,25 +6,25 @@ Only `cli` and `app` read it; every part is given plain values. The environment 
 
 from __future__ import annotations
 
-import ipaddress
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
 
 from aisops_runner.errors import ConfigInvalid
+from aisops_runner.plugin_config import (
+    Frozen,
+    PermissionConfig,
+    PluginConfig,
+    absolute_plugin,
+    check_plugin,
+    is_loopback,
+    take_plugin_urls,
+)
 
 CONFIG_ENV = "AISOPS_RUNNER_CONFIG"
 MAX_FILE_BYTES = 1024 * 1024
@@ -47,6 +47,7 @@ ENV_KEYS: Mapping[str, tuple[str, ...]] = {
     "policy_file": ("AISOPS_RUNNER_POLICY_FILE",),
     "proxy": ("https_proxy", "HTTPS_PROXY"),
     "no_proxy": ("no_proxy", "NO_PROXY"),
+    "plugin_folders": ("AISOPS_RUNNER_PLUGIN_FOLDERS",),
     "describe_timeout_s": ("AISOPS_RUNNER_DESCRIBE_TIMEOUT_S",),
     "log_format": ("AISOPS_RUNNER_LOG_FORMAT",),
     "log_level": ("AISOPS_RUNNER_LOG_LEVEL",),
@@ -54,35 +55,10 @@ ENV_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 LabelText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class PluginConfig(_Frozen):
-    """What the operator sets for one plugin.
-
-    Attributes:
-        enabled: False: listed, never started.
-        env: Variable → value, or where to find it when the sidecar starts: `env:NAME`, `file:/path`.
-        max_concurrency: Calls at once; lowers the manifest's number, never raises it.
-        prewarm: Start with the Runner and stay, instead of on demand.
-        idle_stop_s: Stop after so many seconds without a call (not when `prewarm`).
-        batch: False: one request per call, also where the plugin takes many in one.
-    """
-
-    enabled: bool = True
-    env: dict[EnvName, str] = Field(default_factory=dict, repr=False)
-    max_concurrency: int | None = Field(default=None, ge=1, le=256)
-    prewarm: bool = False
-    idle_stop_s: float = Field(default=60.0, ge=1, le=86_400)
-    batch: bool = True
-
-
-class RunnerConfig(_Frozen):
+class RunnerConfig(Frozen):
     """Everything a Runner is told. Paths are absolute once loaded from a file; secrets never show in `repr`.
 
     Attributes:
@@ -99,6 +75,8 @@ class RunnerConfig(_Frozen):
         proxy: `http://user:pass@host:port` for the way to Core.
         describe_timeout_s: Seconds a plugin may take to describe itself.
         plugins: Per plugin settings.
+        plugin_folders: Folders in which every program with a `runner-plugin.yaml` is a plugin.
+        plugin_permissions: What such programs may say they need.
         bindings: Capability → plugin, where several plugins claim one capability.
         hooks: Names of the customer hooks (group `aisops.runner.hooks`) to load; none by default.
         dry_run: Sidecars are told that nothing may leave.
@@ -122,6 +100,8 @@ class RunnerConfig(_Frozen):
     no_proxy: str = ""
     describe_timeout_s: float = Field(default=10.0, ge=0.5, le=120)
     plugins: dict[str, PluginConfig] = Field(default_factory=dict)
+    plugin_folders: tuple[Path, ...] = ()
+    plugin_permissions: PermissionConfig = PermissionConfig()
     bindings: dict[str, str] = Field(default_factory=dict)
     hooks: tuple[str, ...] = ()
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -153,11 +133,13 @@ class RunnerConfig(_Frozen):
             raise ValueError("token and token_file are both set; keep one")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together; set both or none")
-        if self.plaintext and not self.allow_plaintext and not _is_loopback(self.core_host):
+        if self.plaintext and not self.allow_plaintext and not is_loopback(self.core_host):
             raise ValueError(
                 f"core_endpoint is plaintext (http://) and {self.core_host} is not this machine; use https://, or set "
                 "allow_plaintext = true to accept that tokens and jobs can be read on the way"
             )
+        for name, plugin in self.plugins.items():
+            check_plugin(name, plugin)
         return self
 
     @property
@@ -194,12 +176,13 @@ def load_config(path: Path | None, env: Mapping[str, str]) -> RunnerConfig:
         name = next((name for name in names if env.get(name)), None)
         if name is None:
             continue
-        settings[key] = _pairs(env[name], name) if key == "labels" else env[name]
+        settings[key] = _read_variable(key, name, env[name])
         sources[key] = f"environment variable {name}"
         if key in ("token", "token_file"):  # the environment's credential replaces the file's, whichever kind it is
             other = "token_file" if key == "token" else "token"
             if sources.get(other) == str(path):
                 del settings[other], sources[other]
+    take_plugin_urls(settings, env)
     try:
         config = RunnerConfig.model_validate(settings)
     except ValidationError as error:
@@ -220,6 +203,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigInvalid("not UTF-8 text", source=str(path)) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigInvalid(f"not TOML: {error}", source=str(path)) from None
+
+
+def _read_variable(key: str, name: str, text: str) -> object:
+    """What a variable's text stands for."""
+    if key == "labels":
+        return _pairs(text, name)
+    if key == "plugin_folders":
+        return [part for part in text.split(os.pathsep) if part]
+    return text
 
 
 def _pairs(text: str, name: str) -> dict[str, str]:
@@ -254,13 +246,15 @@ def _absolute(config: RunnerConfig, path: Path | None) -> RunnerConfig:
     base = path.resolve().parent if path else Path.cwd()
     names = ("token_file", "tls_ca", "tls_cert", "tls_key", "data_dir", "policy_file")
     found = {name: getattr(config, name) for name in names}
-    return config.model_copy(update={name: base / value for name, value in found.items() if value is not None})
+    plugins = {name: absolute_plugin(plugin, base) for name, plugin in config.plugins.items()}
+    more = {"plugins": plugins, "plugin_folders": tuple(base / folder for folder in config.plugin_folders)}
+    return config.model_copy(update=more | {name: base / value for name, value in found.items() if value is not None})
 
 
 def _normal_endpoint(value: str) -> str:
     if "://" not in value:  # the original's spelling: host:port
         host = urlsplit(f"//{value}").hostname or ""
-        value = f"{'http' if _is_loopback(host) else 'https'}://{value}"
+        value = f"{'http' if is_loopback(host) else 'https'}://{value}"
     try:
         url = urlsplit(value)
         port = url.port
@@ -272,12 +266,3 @@ def _normal_endpoint(value: str) -> str:
         raise ValueError("takes a host and a port only: no path, query or user")
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
     return f"{url.scheme}://{host}:{port or (80 if url.scheme == 'http' else 443)}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -22,6 +22,7 @@ import structlog
 from aisops_plugin_sdk.manifest import CapabilitySpec, EnvSpec, Manifest
 from aisops_runner import disk
 from aisops_runner.adapters.discovery import Installed
+from aisops_runner.adapters.kinds import Foreign, Kind
 
 VERSION = 2
 MAX_BYTES = 64 * 1024 * 1024
@@ -31,18 +32,24 @@ _log = structlog.get_logger("aisops_runner.index")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One plugin as described: a manifest, or why there is none."""
+    """One plugin as described: a manifest, or why there is none. `foreign` is set for one written for the original."""
 
     installed: Installed
     manifest: Manifest | None
     code: str = ""
     reason: str = ""
     described_unix_ms: int = 0
+    foreign: Foreign | None = None
 
     @property
     def broken(self) -> bool:
         """Whether the plugin cannot be used."""
         return self.manifest is None
+
+    @property
+    def kind(self) -> Kind:
+        """How it is hosted."""
+        return self.foreign.kind if self.foreign is not None else Kind.PACKAGE
 
 
 class Index:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,14 @@ class Plan:
     known: tuple[Entry, ...]
     unknown: tuple[Installed, ...]
     broken: tuple[Entry, ...]
+
+    def without(self, names: Collection[str]) -> Plan:
+        """The same without the plugins of these names."""
+        return Plan(
+            tuple(one for one in self.known if one.installed.name not in names),
+            tuple(one for one in self.unknown if one.name not in names),
+            tuple(one for one in self.broken if one.installed.name not in names),
+        )
 
 
 class Inventory:
@@ -61,13 +69,14 @@ class Inventory:
             broken=tuple(entry for _, entry in found if entry is not None and entry.broken),
         )
 
-    async def current(self, only: str = "") -> list[Entry]:
+    async def current(self, only: str = "", *, without: Collection[str] = ()) -> list[Entry]:
         """The whole inventory now: what is known, and fresh descriptions of whatever is new or was broken.
 
         Args:
             only: Ask this plugin only; empty: all.
+            without: Names that are left out.
         """
-        plan = self.read()
+        plan = self.read().without(without)
         entries = list(plan.known)
         wanted = [*plan.unknown, *(entry.installed for entry in plan.broken)]
         await self.ask([found for found in wanted if only in ("", found.name)], entries.append)

@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from aisops_runner.adapters.host import HOOKS_GROUP, PluginHost
 from aisops_runner.app.endpoint import read_endpoint, read_token
 from aisops_runner.app.events import Events
+from aisops_runner.app.foreign import foreign_sources
 from aisops_runner.app.life import Parts, Runner
 from aisops_runner.app.status import status_document
 from aisops_runner.builtins.http_request import PLUGIN, HttpRequestAdapter
@@ -167,6 +168,7 @@ class _Composition:
             ports=ports,
             describe_timeout_s=config.describe_timeout_s,
             dry_run=config.dry_run,
+            foreign=foreign_sources(config),
         )
 
 

@@ -17,6 +17,7 @@ import click
 from aisops_runner.adapters.catalog import build_catalog
 from aisops_runner.adapters.index import Entry
 from aisops_runner.adapters.inventory import Inventory
+from aisops_runner.app.foreign import foreign_sources
 from aisops_runner.cli.lazy import Examples, ExamplesGroup
 from aisops_runner.cli.main import common, read_config
 from aisops_runner.cli.status import render_plugins
@@ -25,6 +26,7 @@ from aisops_runner.config import RunnerConfig
 from aisops_runner.control.client import RunnerNotRunning, ask
 from aisops_runner.errors import PluginBroken
 from aisops_runner.sidecars.fleet import DISABLED, PluginStatus
+from aisops_runner.sidecars.foreign.found import Found, find
 from aisops_runner.sidecars.proxy import capabilities_of
 from aisops_runner.sidecars.restart import State
 
@@ -78,20 +80,25 @@ def describe_plugin(config_file: Path | None, name: str, *, as_json: bool) -> No
         )
     if entry.manifest is None:
         raise PluginBroken(name, f"plugin {name} is broken: {entry.reason}", code=entry.code)
-    click.echo(json.dumps(entry.manifest.to_document(), ensure_ascii=False, indent=None if as_json else 2))
+    document = entry.manifest.to_document()
+    if entry.foreign is not None:
+        document |= {"kind": entry.kind.value, "place": entry.foreign.place, "notes": list(entry.foreign.notes)}
+    click.echo(json.dumps(document, ensure_ascii=False, indent=None if as_json else 2))
 
 
 async def _installed(config: RunnerConfig) -> list[PluginStatus]:
     with _folder(config) as folder:
         inventory = _inventory(config, folder)
-        entries = await inventory.current()
+        found = await _foreign(config, inventory)
+        entries = [*await inventory.current(without=found.names), *found.entries]
+    duplicates = [one for one in inventory.discovery.duplicates if one.name not in found.names]
     offers = {entry.installed.name: capabilities_of(entry.manifest) for entry in entries if entry.manifest}
     conflicts = build_catalog(offers, config.bindings).conflicts
     rows = [_row(entry, config) for entry in entries]
     rows = [_with_conflicts(row, [c.reason for c in conflicts if row.name in c.plugins]) for row in rows]
     rows += [
         PluginStatus(twice.name, "", State.BROKEN.value, reason=twice.reason)
-        for twice in inventory.discovery.duplicates
+        for twice in (*duplicates, *found.duplicates)
     ]
     return sorted(rows, key=lambda row: row.name)
 
@@ -99,7 +106,16 @@ async def _installed(config: RunnerConfig) -> list[PluginStatus]:
 async def _one(config: RunnerConfig, name: str) -> Entry | None:
     with _folder(config) as folder:
         inventory = _inventory(config, folder)
-        return next((entry for entry in await inventory.current(only=name) if entry.installed.name == name), None)
+        found = await _foreign(config, inventory, only=name)
+        entries = [*await inventory.current(only=name, without=found.names), *found.entries]
+        return next((entry for entry in entries if entry.installed.name == name), None)
+
+
+async def _foreign(config: RunnerConfig, inventory: Inventory, *, only: str = "") -> Found:
+    """Those written for the original; their addresses are asked, and none of their programs is run."""
+    inventory.read()
+    packages = {one.name: one.distribution for one in inventory.discovery.installed}
+    return await find(foreign_sources(config), env=os.environ, clock=SystemClock(), packages=packages, only=only)
 
 
 def _row(entry: Entry, config: RunnerConfig) -> PluginStatus:
@@ -112,7 +128,13 @@ def _row(entry: Entry, config: RunnerConfig) -> PluginStatus:
         state, reason = State.BROKEN, entry.reason
     names = tuple(spec.name for spec in entry.manifest.capabilities) if entry.manifest else ()
     return PluginStatus(
-        found.name, found.version, state.value, capabilities=names, reason=reason, distribution=found.distribution
+        found.name,
+        found.version,
+        state.value,
+        capabilities=names,
+        reason=reason,
+        distribution=found.distribution,
+        kind=entry.kind.value,
     )
 
 

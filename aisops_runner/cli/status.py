@@ -60,6 +60,7 @@ def render_plugins(plugins: Sequence[Mapping[str, Any]]) -> str:
         [
             str(row["name"]),
             str(row["version"]),
+            str(row.get("kind", "package")),
             str(row["state"]),
             str(row["pid"] or "-"),
             str(row["restarts"]),
@@ -68,7 +69,7 @@ def render_plugins(plugins: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in plugins
     ]
-    return render(["NAME", "VERSION", "STATE", "PID", "RESTARTS", "CAPABILITIES", "REASON"], rows)
+    return render(["NAME", "VERSION", "KIND", "STATE", "PID", "RESTARTS", "CAPABILITIES", "REASON"], rows)
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aisops_plugin_sdk.manifest import Manifest
 from aisops_runner.adapters.describe import base_env
+from aisops_runner.adapters.kinds import Foreign
 from aisops_runner.errors import SecretUnavailable
 
 TOKEN_ENV = "AISOPSFLOW_INTERNAL_AUTH_TOKEN"  # noqa: S105 - the name of a variable
@@ -24,6 +25,9 @@ PASSED_ON = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )
+FOR_PACKAGES = frozenset({"PYTHONPATH", "VIRTUAL_ENV"})
+OURS = frozenset({"CORE_RUNNER_AUTH_TOKEN", "AISOPS_RUNNER_TOKEN_FILE"})
+"""What is the Runner's own secret, whatever a manifest lists; an operator may still set it for a plugin by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ def build_env(
     *,
     token: str,
     dry_run: bool,
+    foreign: Foreign | None = None,
 ) -> SidecarEnv:
     """Put together what one sidecar may know.
 
@@ -53,25 +58,44 @@ def build_env(
         configured: The operator's values for this plugin: text, `env:NAME` or `file:/path`; they win.
         token: This start's token.
         dry_run: Whether nothing may leave.
+        foreign: Set for a program written for the original: its manifest's defaults count where nothing else is set,
+            and nothing that is only for Python packages passes.
 
     Raises:
         SecretUnavailable: A reference leads nowhere; names the variable, never a value.
     """
-    variables = base_env(runner_env) | {name: runner_env[name] for name in PASSED_ON if name in runner_env}
+    variables = base_env(runner_env)
+    if foreign is not None:
+        variables = {name: value for name, value in variables.items() if name not in FOR_PACKAGES}
+    variables |= {name: runner_env[name] for name in PASSED_ON if name in runner_env}
     secrets = [token]
     for spec in manifest.env:
-        value = runner_env.get(spec.name)
+        value = None if spec.name in OURS else runner_env.get(spec.name)
         if spec.name in configured:
             value = resolve(spec.name, configured[spec.name], runner_env)
+        if value is None and foreign is not None:
+            value = foreign.defaults.get(spec.name)
         if value is None:
             continue
         variables[spec.name] = value
         if spec.secret or configured.get(spec.name, "").startswith(("env:", "file:")):
             secrets.append(value)
-    variables |= {"PORT": "0", TOKEN_ENV: token, "AISOPS_LIFELINE": "stdin", "PYTHONUNBUFFERED": "1"}
+    variables |= {TOKEN_ENV: token, "PYTHONUNBUFFERED": "1"}
+    if foreign is None:
+        variables |= {"PORT": "0", "AISOPS_LIFELINE": "stdin"}
     if dry_run:
         variables["AISOPS_DRY_RUN"] = "1"
     return SidecarEnv(variables, tuple(secrets))
+
+
+def unset(
+    manifest: Manifest, runner_env: Mapping[str, str], configured: Mapping[str, str], foreign: Foreign
+) -> tuple[str, ...]:
+    """Variables that a foreign manifest requires and that nobody sets; the token is always set."""
+    given = (
+        {name for name in runner_env if name not in OURS} | configured.keys() | foreign.defaults.keys() | {TOKEN_ENV}
+    )
+    return tuple(spec.name for spec in manifest.env if spec.required and spec.name not in given)
 
 
 def unlisted(manifest: Manifest, configured: Mapping[str, str]) -> tuple[str, ...]:

@@ -14,18 +14,20 @@ import structlog
 
 from aisops_plugin_sdk.manifest import Manifest
 from aisops_runner.adapters.calls import JobLog
-from aisops_runner.adapters.discovery import Installed
+from aisops_runner.adapters.discovery import Duplicate, Installed
 from aisops_runner.adapters.host import PluginHost
 from aisops_runner.adapters.index import Entry
 from aisops_runner.adapters.inventory import Inventory
+from aisops_runner.adapters.kinds import Kind
 from aisops_runner.clock import Clock
 from aisops_runner.sidecars import asking
 from aisops_runner.sidecars.environment import unlisted
-from aisops_runner.sidecars.process import SidecarSpec, serve_argv
+from aisops_runner.sidecars.foreign.found import ForeignSources, Found, Place, find, find_place
 from aisops_runner.sidecars.proxy import SidecarProxy
 from aisops_runner.sidecars.restart import State
-from aisops_runner.sidecars.runfile import RunFile, sweep
+from aisops_runner.sidecars.runfile import sweep
 from aisops_runner.sidecars.settings import DefaultSettings, PluginSettings, supervisor_settings
+from aisops_runner.sidecars.specs import Ground, spec_of
 from aisops_runner.sidecars.supervisor import Supervisor
 
 DISABLED = "disabled in the configuration"
@@ -46,6 +48,7 @@ class PluginStatus:
     reason: str = ""
     distribution: str = ""
     in_flight: int = 0
+    kind: str = Kind.PACKAGE.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Fleet:
         describe_timeout_s: Seconds a plugin may take to describe itself, at first.
         ask_again_s: Seconds until one that did not answer is asked again for the first time.
         dry_run: Sidecars are told that nothing may leave.
+        foreign: Where plugins written for the original are.
         draw: Random numbers in [0, 1) for back-off.
     """
 
@@ -95,6 +99,7 @@ class Fleet:
         describe_timeout_s: float = 10.0,
         ask_again_s: float = asking.FIRST_S,
         dry_run: bool = False,
+        foreign: ForeignSources | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._host = host
@@ -103,7 +108,9 @@ class Fleet:
         self._env = env
         self._clock = clock
         self._ports = ports
-        self._dry_run = dry_run
+        self._ground = Ground(self._folder, env, dry_run, ports.on_log, ports.redact, ports.register_secret)
+        self._foreign = foreign or ForeignSources()
+        self._found = Found()
         self._draw = draw
         self._describe_timeout_s, self._ask_again_s = describe_timeout_s, ask_again_s
         self._inventory = Inventory(self._folder, env=env, clock=clock, timeout_s=describe_timeout_s)
@@ -119,16 +126,19 @@ class Fleet:
         """
         await asyncio.to_thread(sweep, self._folder / "run")
         plan = self._inventory.read()
-        for entry in (*plan.known, *plan.broken):
+        packages = {one.name: one.distribution for one in self._inventory.discovery.installed}
+        self._found = await find(self._foreign, env=self._env, clock=self._clock, packages=packages)
+        plan = plan.without(self._found.names)
+        for entry in (*plan.known, *plan.broken, *self._found.entries):
             self._take(entry)
         for installed in plan.unknown:
             if not self._enabled(installed.name):
                 self._take(Entry(installed, None, "disabled", DISABLED))  # no code of a disabled plugin is run
         await self._inventory.ask([found for found in plan.unknown if self._enabled(found.name)], self._take)
         broken = [entry.installed for entry in plan.broken if self._enabled(entry.installed.name)]
-        if broken or self._silent():
+        if broken or self._silent() or self._silent_places():
             self._spawn(self._ask_again(broken), "describe-again")
-        for duplicate in self._inventory.discovery.duplicates:
+        for duplicate in self._duplicates():
             _log.error("plugin refused", plugin=duplicate.name, reason=duplicate.reason)
         for conflict in self._host.conflicts():
             _log.error("capability refused", capability=conflict.capability, reason=conflict.reason)
@@ -146,9 +156,13 @@ class Fleet:
         rows = [self._row(entry) for entry in self._entries.values()]
         rows += [
             PluginStatus(duplicate.name, "", State.BROKEN.value, reason=duplicate.reason)
-            for duplicate in self._inventory.discovery.duplicates
+            for duplicate in self._duplicates()
         ]
         return sorted(rows, key=lambda row: row.name)
+
+    def _duplicates(self) -> tuple[Duplicate, ...]:
+        installed = self._inventory.discovery.duplicates
+        return (*(one for one in installed if one.name not in self._found.names), *self._found.duplicates)
 
     def _row(self, entry: Entry) -> PluginStatus:
         name, version = entry.installed.name, entry.installed.version
@@ -169,6 +183,7 @@ class Fleet:
             reason=reason or self._conflict_reason(name),
             distribution=entry.installed.distribution,
             in_flight=supervisor.in_flight if supervisor else 0,
+            kind=entry.kind.value,
         )
 
     def _enabled(self, name: str) -> bool:
@@ -190,10 +205,12 @@ class Fleet:
         settings = self._settings.get(name) or DefaultSettings()
         if extra := unlisted(entry.manifest, settings.env):
             _log.warning("variables that the plugin does not ask for are not passed on", plugin=name, names=extra)
-        supervisor = self._supervise(entry.manifest, settings, entry.installed.python)
+        for note in entry.foreign.notes if entry.foreign else ():
+            _log.warning("something in the manifest is passed over", plugin=name, note=note)
+        supervisor = self._supervise(entry, entry.manifest, settings)
         self._supervisors[name] = supervisor
         self._host.register(SidecarProxy(entry.manifest, supervisor), name=name)
-        if settings.prewarm:
+        if supervisor.prewarm:
             self._spawn(supervisor.start(), f"prewarm-{name}")
 
     def _take_again(self, entry: Entry) -> None:
@@ -210,35 +227,31 @@ class Fleet:
         if broken:
             await self._inventory.ask(broken, self._take_again)
         for times in itertools.count():
-            if not self._silent():
+            if not self._silent() and not self._silent_places():
                 return
             await asyncio.sleep(asking.pause_s(times, first_s=self._ask_again_s))
+            for place in self._silent_places():
+                self._take_again(await find_place(place, self._clock))
             patience_s = asking.patience_s(self._describe_timeout_s, times)
             await self._inventory.ask(self._silent(), self._take_again, timeout_s=patience_s)
 
     def _silent(self) -> list[Installed]:
         """Plugins of which nothing is known but that they did not answer."""
-        entries = self._entries.values()
-        return [one.installed for one in entries if self._enabled(one.installed.name) and asking.may_pass(one.code)]
+        return [one.installed for one in self._may_pass() if one.foreign is None]
 
-    def _supervise(self, manifest: Manifest, settings: PluginSettings, python: str) -> Supervisor:
-        home = self._folder / "home" / manifest.name
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        spec = SidecarSpec(
-            manifest=manifest,
-            argv=serve_argv(manifest.name, python),
-            runner_env=self._env,
-            configured=settings.env,
-            run_file=RunFile(self._folder / "run" / f"{manifest.name}.json"),
-            cwd=home,
-            dry_run=self._dry_run,
-            on_log=self._ports.on_log,
-            redact=self._ports.redact,
-            register_secret=self._ports.register_secret,
-        )
+    def _silent_places(self) -> list[Place]:
+        """Addresses that did not answer, and of which nothing else is known."""
+        names = {one.installed.name for one in self._may_pass() if one.foreign is not None}
+        return [place for place in self._foreign.places if place.name in names]
+
+    def _may_pass(self) -> list[Entry]:
+        entries = self._entries.values()
+        return [one for one in entries if self._enabled(one.installed.name) and asking.may_pass(one.code)]
+
+    def _supervise(self, entry: Entry, manifest: Manifest, settings: PluginSettings) -> Supervisor:
         return Supervisor(
-            spec,
-            supervisor_settings(manifest, settings),
+            spec_of(entry, manifest, settings.env, self._ground),
+            supervisor_settings(manifest, settings, entry.foreign),
             clock=self._clock,
             draw=self._draw,
             on_state=self._on_state,

@@ -1,4 +1,4 @@
-"""A lean HTTP/1.1 client for loopback: one request at a time on a kept connection, its answer told by callbacks.
+"""A lean HTTP/1.1 client: one request at a time on a kept connection, its answer told by callbacks.
 
 It does what a sidecar needs and no more: no redirects, no cookies, no proxy, no compression, no pipelining. Whoever
 answers is foreign code, so headers are bounded here, and bodies by the `Reply` that takes them.
@@ -7,6 +7,7 @@ answers is foreign code, so headers are bounded here, and bodies by the `Reply` 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
@@ -94,10 +95,16 @@ class Reply(ABC):
 
 
 class Connections:
-    """The connections to one port of this machine; `close` ends every request under way."""
+    """The connections to one place; `close` ends every request under way.
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    Args:
+        port: Its TCP port.
+        host: Its name or address; this machine by default.
+        tls: How it is made sure that it is the right one; None: plain HTTP.
+    """
+
+    def __init__(self, port: int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+        self._port, self._host, self._tls = port, host, tls
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
@@ -157,7 +164,9 @@ class Connections:
     async def _open_one(self, request: bytes, reply: Reply) -> None:
         try:
             async with asyncio.timeout(CONNECT_S):
-                _, connection = await self._loop.create_connection(lambda: Connection(self), "127.0.0.1", self._port)
+                _, connection = await self._loop.create_connection(
+                    lambda: Connection(self), self._host, self._port, ssl=self._tls
+                )
         except TimeoutError:
             reply.finish(ConnectionRefusedError("no connection in time"))
         except OSError as error:

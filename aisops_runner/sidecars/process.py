@@ -1,4 +1,8 @@
-"""One start of a sidecar: the process, its pipes, its token and its orderly end."""
+"""One start of a sidecar: the process, its pipes, its token and its orderly end.
+
+How a sidecar gets ready, and what its standard input and output are for, differs between the kinds of plugins: that is
+its `Opening`.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from aisops_plugin_sdk.manifest import Manifest
 from aisops_protocol.messages import LogLevel
 from aisops_runner.adapters.calls import JobLog
 from aisops_runner.adapters.child import Child
+from aisops_runner.adapters.kinds import Foreign
 from aisops_runner.adapters.pipes import LineReader, open_pipe
 from aisops_runner.clock import Clock
 from aisops_runner.errors import SidecarStartFailed
 from aisops_runner.sidecars.environment import build_env
-from aisops_runner.sidecars.lines import CONTRACTS, Ready, common_contract, parse_log, parse_ready, parse_refusal
+from aisops_runner.sidecars.lines import parse_log
 from aisops_runner.sidecars.runfile import RunFile
 
 STOP_STEP_S = 2.0
@@ -53,6 +59,7 @@ class SidecarSpec:
         on_log: Takes every log line.
         redact: Takes secrets out of a text.
         register_secret: Told every secret value before the process knows it.
+        foreign: What is known of a plugin written for the original product; None for one of the SDK.
     """
 
     manifest: Manifest
@@ -65,6 +72,40 @@ class SidecarSpec:
     on_log: Callable[[JobLog], None]
     redact: Callable[[str], str]
     register_secret: Callable[[str], None]
+    foreign: Foreign | None = None
+
+
+class Opening(Protocol):
+    """How one start of a sidecar gets ready; made anew for every start."""
+
+    def variables(self) -> Mapping[str, str]:
+        """What the process is told in its environment, besides what every sidecar is."""
+        ...
+
+    def stdout(self, log: Callable[[bytes], None], admit: Callable[[], int]) -> asyncio.Protocol:
+        """What reads its standard output.
+
+        Args:
+            log: Takes a line that is a log line.
+            admit: How many log lines may pass now.
+        """
+        ...
+
+    async def take_stdin(self, fd: int) -> Callable[[], None]:
+        """Take the writing end of its standard input over; what closes it. Its end tells the process to leave."""
+        ...
+
+    async def ready(self, process: SidecarProcess) -> None:
+        """Wait until it serves. The process may end meanwhile: whoever waits here looks at `process.exited`.
+
+        Raises:
+            SidecarStartFailed: It never will.
+        """
+        ...
+
+    def refusal(self) -> str:
+        """Why it said, in its own words, that it will not start; empty: it did not say."""
+        ...
 
 
 class LogBudget:
@@ -93,20 +134,20 @@ class LogBudget:
 class SidecarProcess:
     """A started sidecar. Use `start_sidecar`; `stop` or `kill` must be called, also after it exited by itself."""
 
-    def __init__(self, spec: SidecarSpec, token: str, clock: Clock) -> None:
+    def __init__(self, spec: SidecarSpec, opening: Opening, token: str, clock: Clock) -> None:
         self._spec = spec
+        self._opening = opening
         self._clock = clock
         self._cleanup = ExitStack()
         self._readers: list[LineReader] = []
         self._budget = LogBudget(clock)
-        self._ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
-        self._last_words = ""
         self._unread = 0
         self._told_dropped = 0
         self._child: Child | None = None
-        self._lifeline = -1
+        self._close_stdin: Callable[[], None] | None = None
+        self._doom = ""
+        self.last_words = ""
         self.token = token
-        self.port = 0
 
     @property
     def pid(self) -> int:
@@ -145,12 +186,20 @@ class SidecarProcess:
 
     def exit_reason(self) -> str:
         """One line for people about an exit that nobody asked for."""
+        if self._doom:
+            return self._doom
         code = self.exited.result() if self.exited.done() else 0
         ending = f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
-        return f"{ending}: {self._last_words}" if self._last_words else ending
+        return f"{ending}: {self.last_words}" if self.last_words else ending
+
+    def condemn(self, reason: str) -> None:
+        """End it at once for what it did; the reason is told as that of its exit."""
+        if self._child is not None and self._child.alive and not self._doom:
+            self._doom = reason
+            self._child.kill_group()
 
     async def start(self) -> None:
-        """Spawn and wait for the ready line.
+        """Spawn and wait until it serves.
 
         Raises:
             SidecarStartFailed: Not within the manifest's start-up time, or it exited, or speaks another contract. The
@@ -159,17 +208,16 @@ class SidecarProcess:
         """
         try:
             await self._spawn()
-            ready = await self._await_ready()
+            await self._await_ready()
         except BaseException:
             await asyncio.shield(self.kill())
             raise
-        self.port = ready.port
 
     async def stop(self, shutdown: Callable[[], Awaitable[bool]], *, drain_s: float) -> None:
         """End it in steps: ask, close its stdin, SIGTERM, SIGKILL; each step only when the one before did not do.
 
         Args:
-            shutdown: Asks the sidecar to drain and exit (POST /v1/shutdown); whether it agreed.
+            shutdown: Asks the sidecar to finish; whether it will then exit by itself.
             drain_s: Seconds it may take to finish what it is doing after being asked.
         """
         if self._child is None:
@@ -177,7 +225,7 @@ class SidecarProcess:
         try:
             if self._child.alive and await shutdown():
                 await self._child.wait(drain_s)
-            self._close_lifeline()
+            self._let_go()
             if not await self._child.wait(STOP_STEP_S):
                 self._child.signal_group(signal.SIGTERM)
                 await self._child.wait(STOP_STEP_S)
@@ -188,7 +236,7 @@ class SidecarProcess:
         """SIGKILL the group, reap it, and close everything; harmless when it is gone."""
         if self._child is not None:
             await self._child.kill()
-        self._close_lifeline()
+        self._let_go()
         self._cleanup.close()
         self.tell_dropped()
         self._spec.run_file.remove()
@@ -200,55 +248,55 @@ class SidecarProcess:
             self._spec.configured,
             token=self.token,
             dry_run=self._spec.dry_run,
+            foreign=self._spec.foreign,
         )
         for value in env.secrets:
             self._spec.register_secret(value)
         with ExitStack() as ours:
-            stdin_fd, self._lifeline = os.pipe()
+            stdin_fd, write_fd = os.pipe()
             ours.callback(os.close, stdin_fd)
+            self._close_stdin = partial(os.close, write_fd)
+            self._close_stdin = await self._opening.take_stdin(write_fd)
+            stdout = self._opening.stdout(partial(self._on_text, stderr=False), self._budget.left)
+            stderr = LineReader(partial(self._on_text, stderr=True), admit=self._budget.left)
             fds = []
-            for handler, admit in ((self._on_stdout, None), (partial(self._on_text, stderr=True), self._budget.left)):
-                reader = LineReader(handler, admit=admit or self._stdout_left)
-                transport, write_fd = await open_pipe(partial(_same, reader))
-                ours.callback(os.close, write_fd)
+            for reader in (stdout, stderr):
+                transport, fd = await open_pipe(partial(_same, reader))
+                ours.callback(os.close, fd)
                 self._cleanup.callback(transport.close)
-                self._readers.append(reader)
-                fds.append(write_fd)
+                fds.append(fd)
+                if isinstance(reader, LineReader):
+                    self._readers.append(reader)
             try:
                 self._child = Child.spawn(
-                    self._spec.argv, env=env.variables, cwd=self._spec.cwd, stdin=stdin_fd, stdout=fds[0], stderr=fds[1]
+                    self._spec.argv,
+                    env={**env.variables, **self._opening.variables()},
+                    cwd=self._spec.cwd,
+                    stdin=stdin_fd,
+                    stdout=fds[0],
+                    stderr=fds[1],
                 )
             except OSError as error:
                 raise SidecarStartFailed(f"cannot be started: {error}") from None
         self._spec.run_file.write(self._child.pid)
 
-    async def _await_ready(self) -> Ready:
+    async def _await_ready(self) -> None:
+        """Wait for the opening, at most as long as the manifest gives it; an exit ends the wait."""
         limit_s = self._spec.manifest.startup_timeout_s
-        await asyncio.wait((self._ready, self.exited), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-        if not self._ready.done():
+        ready = asyncio.ensure_future(self._opening.ready(self))
+        try:
+            await asyncio.wait((ready, self.exited), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                return await ready
             if self.exited.done():
                 await asyncio.wait([reader.closed for reader in self._readers], timeout=1.0)
+                self.last_words = self._opening.refusal() or self.last_words
                 raise SidecarStartFailed(self.exit_reason())
-            hint = f" (last words: {self._last_words})" if self._last_words else ""
+            hint = f" (last words: {self.last_words})" if self.last_words else ""
             raise SidecarStartFailed(f"did not get ready within {limit_s:g} s{hint}")
-        ready = self._ready.result()
-        if common_contract(ready.contract) is None:
-            ours, theirs = ", ".join(map(str, CONTRACTS)), ", ".join(map(str, ready.contract)) or "none"
-            text = f"speaks sidecar contract {theirs}, this Runner {ours}; upgrade the older of the two"
-            raise SidecarStartFailed(text, code="incompatible")
-        return ready
-
-    def _stdout_left(self) -> int:
-        return max(self._budget.left(), 0 if self._ready.done() else 1)
-
-    def _on_stdout(self, line: bytes) -> None:
-        ready = None if self._ready.done() else parse_ready(line)
-        if ready is not None:
-            self._ready.set_result(ready)
-            return
-        self._on_text(line, stderr=False)
-        if not self._ready.done() and (refusal := parse_refusal(line)):
-            self._last_words = self._spec.redact(refusal)[:LAST_WORDS_CHARS]
+        finally:
+            ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
 
     def _on_text(self, line: bytes, *, stderr: bool) -> None:
         if not line:
@@ -264,28 +312,35 @@ class SidecarProcess:
             redact=self._spec.redact,
         )
         if not log.job_id:
-            self._last_words = log.text[:LAST_WORDS_CHARS]
+            self.last_words = log.text[:LAST_WORDS_CHARS]
         self._spec.on_log(log)
 
-    def _close_lifeline(self) -> None:
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
-            self._lifeline = -1
+    def _let_go(self) -> None:
+        """End its standard input, which tells it to leave."""
+        close, self._close_stdin = self._close_stdin, None
+        if close is not None:
+            close()
 
 
-async def start_sidecar(spec: SidecarSpec, clock: Clock) -> SidecarProcess:
-    """Start one sidecar under a fresh token and wait until it is ready.
+async def start_sidecar(spec: SidecarSpec, clock: Clock, opening: Opening, *, token: str = "") -> SidecarProcess:
+    """Start one sidecar and wait until it is ready.
+
+    Args:
+        spec: What every start has in common.
+        clock: Time.
+        opening: How it gets ready.
+        token: What signs its calls; a fresh one by default.
 
     Raises:
         SidecarStartFailed: It did not get ready; nothing of it is left.
         SecretUnavailable: A configured reference leads nowhere.
     """
-    process = SidecarProcess(spec, secrets.token_hex(32), clock)
+    process = SidecarProcess(spec, opening, token or secrets.token_hex(32), clock)
     await process.start()
     return process
 
 
-def _same(reader: LineReader) -> LineReader:
+def _same(reader: asyncio.Protocol) -> asyncio.Protocol:
     return reader
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from aisops_plugin_sdk.manifest import Manifest
 from aisops_protocol.limits import JOB_SLOTS
+from aisops_runner.adapters.kinds import Foreign, Kind
 from aisops_runner.sidecars.restart import RestartPolicy
+
+IDLE_STOP_S: Final = 60.0
+ELSEWHERE_CAP_S: Final = 60.0
+"""The longest pause before a plugin that runs elsewhere is asked again."""
 
 
 class PluginSettings(Protocol):
@@ -35,8 +41,8 @@ class PluginSettings(Protocol):
         ...
 
     @property
-    def idle_stop_s(self) -> float:
-        """Stop after so long without a call."""
+    def idle_stop_s(self) -> float | None:
+        """Stop after so long without a call; None: as the plugin wishes, else 60."""
         ...
 
     @property
@@ -53,7 +59,7 @@ class DefaultSettings:
     env: Mapping[str, str] = field(default_factory=dict)
     max_concurrency: int | None = None
     prewarm: bool = False
-    idle_stop_s: float = 60.0
+    idle_stop_s: float | None = None
     batch: bool = True
 
 
@@ -87,11 +93,25 @@ class SupervisorSettings:
     restart: RestartPolicy = field(default_factory=RestartPolicy)
 
 
-def supervisor_settings(manifest: Manifest, settings: PluginSettings) -> SupervisorSettings:
-    """Join what the plugin declares and what the operator set."""
+def supervisor_settings(
+    manifest: Manifest, settings: PluginSettings, foreign: Foreign | None = None
+) -> SupervisorSettings:
+    """Join what the plugin declares and what the operator set.
+
+    One that runs elsewhere is asked at once and for ever: there is nothing to stop when it is idle, and nothing gained
+    by setting it aside.
+    """
+    elsewhere = foreign is not None and foreign.kind is Kind.URL
+    restart = RestartPolicy()
+    if elsewhere:
+        restart = RestartPolicy(cap_s=ELSEWHERE_CAP_S, failures=sys.maxsize)
+    elif foreign is not None and not foreign.restarts:
+        restart = RestartPolicy(failures=1)
+    wished_s = foreign.idle_stop_s if foreign is not None else IDLE_STOP_S
     return SupervisorSettings(
         max_concurrency=min(manifest.max_concurrency, settings.max_concurrency or manifest.max_concurrency),
-        prewarm=settings.prewarm,
-        idle_stop_s=settings.idle_stop_s,
+        prewarm=settings.prewarm or elsewhere,
+        idle_stop_s=wished_s if settings.idle_stop_s is None else settings.idle_stop_s,
         batch=settings.batch,
+        restart=restart,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
+from functools import partial
 
 import structlog
 
@@ -15,11 +16,12 @@ from aisops_runner.adapters.calls import CallError
 from aisops_runner.clock import Clock
 from aisops_runner.errors import RunnerError, SidecarStartFailed
 from aisops_runner.sidecars.admission import Admission
-from aisops_runner.sidecars.client import SidecarClient
-from aisops_runner.sidecars.process import SidecarSpec, start_sidecar
+from aisops_runner.sidecars.launch import launch
+from aisops_runner.sidecars.process import SidecarSpec
 from aisops_runner.sidecars.restart import Lifecycle, State
+from aisops_runner.sidecars.run import Run
 from aisops_runner.sidecars.settings import SupervisorSettings
-from aisops_runner.sidecars.watch import Run, watch
+from aisops_runner.sidecars.watch import watch
 
 IDLE_DRAIN_S = 8.0  # with no call in flight only the plugin's own on_stop takes time
 
@@ -160,7 +162,7 @@ class Sidecar:
 
     async def _start(self) -> None:
         try:
-            process = await start_sidecar(self._spec, self._clock)
+            run = await launch(self._spec, self._clock)
         except RunnerError as error:
             if isinstance(error, SidecarStartFailed) and error.code == "incompatible":
                 self._life.incompatible(error.message)
@@ -172,7 +174,7 @@ class Sidecar:
             self._life.draining()
             self._life.stopped(self._clock.monotonic())
             raise
-        self.run = Run(process, SidecarClient(process.port, process.token, self._clock))
+        self.run = run
         self.used()
         self._life.ready(self._clock.monotonic())
         self._tell()
@@ -219,7 +221,7 @@ class Sidecar:
         self._tell()
         try:
             drain_s = self._settings.drain_s if self._admission.in_flight else min(IDLE_DRAIN_S, self._settings.drain_s)
-            await run.process.stop(run.client.shutdown, drain_s=drain_s)
+            await run.process.stop(partial(run.client.shutdown, drain_s), drain_s=drain_s)
         finally:
             await run.client.close()
             self._life.stopped(self._clock.monotonic(), reason)

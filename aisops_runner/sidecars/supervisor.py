@@ -21,9 +21,9 @@ from aisops_runner.sidecars.grouping import groups
 from aisops_runner.sidecars.process import SidecarSpec
 from aisops_runner.sidecars.replies import NO_BATCHES, Answered
 from aisops_runner.sidecars.restart import State
+from aisops_runner.sidecars.run import Run
 from aisops_runner.sidecars.settings import SupervisorSettings
 from aisops_runner.sidecars.sidecar import Sidecar
-from aisops_runner.sidecars.watch import Run
 
 NOTICE_S = 0.2
 
@@ -39,6 +39,9 @@ class Supervisor:
         clock: Time.
         draw: Random numbers in [0, 1) for back-off.
         on_state: Told every change of state, with its reason.
+
+    Attributes:
+        prewarm: It wants to be started with the Runner.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Supervisor:
         on_state: Callable[[str, State, str], None],
     ) -> None:
         self.name = spec.manifest.name
+        self.prewarm = settings.prewarm
         self._version = spec.manifest.version
         self._startup_timeout_s = spec.manifest.startup_timeout_s
         self._takes_batches = settings.batch and batch.FEATURE in spec.manifest.features

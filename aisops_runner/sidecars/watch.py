@@ -8,24 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from aisops_runner.sidecars.client import SidecarClient
-from aisops_runner.sidecars.process import SidecarProcess
+from aisops_runner.sidecars.run import Run
 from aisops_runner.sidecars.settings import SupervisorSettings
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a sidecar: its process, and the way to call it."""
-
-    process: SidecarProcess
-    client: SidecarClient
-
-    async def bury(self) -> None:
-        """Clear away an ended or hopeless run. Closing the client ends its calls in flight, each once."""
-        await self.client.close()
-        await self.process.kill()
 
 
 async def watch(

@@ -1,0 +1,1 @@
+"""Plugins written for the original product, as they are run and called."""
