@@ -1,4 +1,4 @@
-"""What is known of a plugin of the original beside its manifest: how it runs, or where it is, and its own words. Pure."""
+"""What is known of a plugin written for the original beside its manifest: how it runs, or where it is. Pure."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def foreign_sources(config: RunnerConfig) -> ForeignSources:
         ),
         folders=config.plugin_folders,
         places=tuple(
-            Place(name, plugin.url, plugin.token, plugin.capabilities, plugin.routes)
+            Place(name, plugin.url, plugin.token, plugin.capabilities, plugin.routes, plugin.enabled)
             for name, plugin in sorted(config.plugins.items())
             if plugin.url
         ),

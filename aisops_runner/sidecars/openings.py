@@ -1,4 +1,4 @@
-"""How a sidecar of the SDK gets ready: it prints a ready line, then log lines. Its standard input is only a lifeline."""
+"""How a sidecar of the SDK gets ready: it prints a ready line, then log lines. Its input is only a lifeline."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class ForeignClient:
         raise NotImplementedError
 
     async def healthy(self) -> bool:
-        """Whether POST /probe answers `ok`. Not asked while a call is under way: some plugins do one thing at a time."""
+        """Whether POST /probe answers `ok`. Not asked during a call: some plugins do one thing at a time."""
         if len(self._under_way):
             return True
         document = await self._http.ask("POST", f"{self._prefix}/probe", signed=False)

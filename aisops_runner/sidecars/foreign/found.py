@@ -37,6 +37,7 @@ class Place:
         token: Reference to the token shared with it.
         capabilities: What it offers; empty: what it says itself, or what the original's plugin of this name offers.
         routes: Capability → path, the operator's own.
+        enabled: False: listed, never asked.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Place:
     token: str = field(repr=False)
     capabilities: tuple[str, ...] = ()
     routes: Mapping[str, str] = field(default_factory=dict)
+    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class ForeignSources:
     programs: tuple[Program, ...] = ()
     folders: tuple[Path, ...] = ()
     places: tuple[Place, ...] = ()
-    policy: PermissionPolicy = PermissionPolicy()
+    policy: PermissionPolicy = field(default_factory=PermissionPolicy)
 
     @property
     def named(self) -> frozenset[str]:
@@ -106,6 +108,8 @@ async def find(
 async def find_place(place: Place, clock: Clock) -> Entry:
     """Ask one address what is there."""
     foreign = Foreign(Kind.URL, routes=place.routes, url=place.url, token=place.token)
+    if not place.enabled:
+        return Entry(Installed(place.name, "", place.url, "", ""), None, "disabled", "switched off", foreign=foreign)
     http, prefix = open_http(place.url, "", clock)
     document: dict[str, Any] = {}
     silence = ""

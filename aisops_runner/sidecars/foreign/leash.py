@@ -1,4 +1,4 @@
-"""Ties a program that knows nothing of lifelines to the Runner: asks the kernel to kill it with the Runner, and becomes it.
+"""Ties a program that knows of no lifeline to the Runner: asks the kernel to kill it with the Runner, and becomes it.
 
 Run as a script, by its path, with `-I -S`: the Runner's process id, then the program's command. The wish survives the
 `exec` that follows. Where the kernel has no such wish (not Linux) the program is only recorded, and ended at the
@@ -23,7 +23,7 @@ def main(words: list[str]) -> int:
     if os.getppid() != runner:  # it ended before the wish was heard
         return NOT_STARTED
     try:
-        os.execve(command[0], command, os.environ)
+        os.execve(command[0], command, os.environ)  # noqa: S606 - becoming the program is what this is for
     except OSError as error:
         sys.stderr.write(f"cannot start {command[0]}: {error.strerror}\n")
     return NOT_STARTED

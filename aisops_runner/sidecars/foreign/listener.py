@@ -36,18 +36,17 @@ def _listening(port: int) -> frozenset[str]:
 def _members(group: int) -> Iterator[int]:
     """The group's processes, its leader first."""
     yield group
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != group:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != group:
             with contextlib.suppress(OSError):
-                if os.getpgid(int(name)) == group:
-                    yield int(name)
+                if os.getpgid(int(entry.name)) == group:
+                    yield int(entry.name)
 
 
 def _holds(pid: int, sockets: frozenset[str]) -> bool:
-    folder = f"/proc/{pid}/fd"
     with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                if os.readlink(f"{folder}/{name}") in sockets:
+                if str(link.readlink()) in sockets:
                     return True
     return False

@@ -56,7 +56,7 @@ class ProbePolling:
             SidecarStartFailed: Somebody else answers on its port.
         """
         try:
-            while not await self._answers():
+            while not await self._answers():  # noqa: ASYNC110 - it is another process, and tells nobody
                 await asyncio.sleep(POLL_S)
             if await asyncio.to_thread(listens, process.pid, self._port) is False:
                 raise SidecarStartFailed(f"port {self._port}, which it was given, is another process's")

@@ -218,7 +218,7 @@ class StdioClient:
         raise NotImplementedError
 
     async def healthy(self) -> bool:
-        """Whether it answers its probe. Not asked while a call is under way: some programs do one thing at a time."""
+        """Whether it answers its probe. Not asked during a call: some programs do one thing at a time."""
         if len(self._under_way):
             return True
         try:
