@@ -254,9 +254,9 @@ class StdioClient:
         try:
             body = one_line(channel_body(today(call.capability), call.input))
             return self._channel.invoke(capability, body, partial(self._told, many=many))
-        except ValueError as error:
+        except (JsonTooLarge, ValueError) as error:
             raise _NotMade(CallError("body_too_large", str(error))) from None
-        except (JsonRefused, JsonTooLarge) as error:
+        except JsonRefused as error:
             raise _NotMade(CallError("invalid_json", str(error))) from None
 
     def _told(self, identity: str, document: Document, *, many: bool) -> None:

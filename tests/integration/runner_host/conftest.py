@@ -12,6 +12,7 @@ from aisops_runner.adapters.calls import Call, JobLog, Outcome
 from aisops_runner.adapters.host import PluginHost
 from aisops_runner.clock import SystemClock
 from aisops_runner.sidecars.fleet import Fleet, FleetPorts, PluginStatus
+from aisops_runner.sidecars.foreign.found import ForeignSources
 from aisops_runner.sidecars.settings import DefaultSettings, PluginSettings
 
 CLEAN_ENV = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -53,6 +54,8 @@ class Bench:
     secrets: set[str] = field(default_factory=set)
     changes: int = 0
     settings: dict[str, PluginSettings] = field(default_factory=dict)
+    foreign: ForeignSources = field(default_factory=ForeignSources)
+    env: dict[str, str] = field(default_factory=dict)
     fleet: Fleet | None = None
 
     async def start(self, *names: str, describe_timeout_s: float = 20.0, ask_again_s: float = 60.0) -> Fleet:
@@ -64,7 +67,7 @@ class Bench:
             self.host,
             data_dir=self.data,
             settings=off | self.settings,
-            env=CLEAN_ENV | {"PYTHONPATH": str(self.site), "OTHER_SECRET": "do not pass on"},
+            env=CLEAN_ENV | {"PYTHONPATH": str(self.site), "OTHER_SECRET": "do not pass on"} | self.env,
             clock=SystemClock(),
             ports=FleetPorts(
                 on_log=self.logs.append,
@@ -75,6 +78,7 @@ class Bench:
             ),
             describe_timeout_s=describe_timeout_s,
             ask_again_s=ask_again_s,
+            foreign=self.foreign,
         )
         await self.fleet.start()
         return self.fleet

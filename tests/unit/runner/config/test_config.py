@@ -177,3 +177,94 @@ def test_any_text_in_any_variable_is_taken_or_named(name: str, value: str) -> No
     else:
         return
     assert source
+
+
+def test_plugins_of_the_original_are_found_by_path_address_and_folder(tmp_path: Path) -> None:
+    config = _load(
+        tmp_path,
+        """
+        plugin_folders = ["plugins", "/opt/plugins"]
+        [plugin_permissions]
+        outbound = ["https"]
+        [plugins.notes]
+        path = "notes"
+        interpreter = "/opt/node/bin/node"
+        routes = { "acme.count" = "/count" }
+        [plugins.mail]
+        url = "https://mail.example.com/plugin/"
+        token = "file:/run/secrets/mail"
+        capabilities = ["email.send"]
+        """,
+    )
+    assert config.plugin_folders == (tmp_path / "plugins", Path("/opt/plugins"))
+    assert config.plugin_permissions.outbound == ("https",)
+    notes, mail = config.plugins["notes"], config.plugins["mail"]
+    assert (notes.path, notes.interpreter) == (tmp_path / "notes", Path("/opt/node/bin/node"))
+    assert (mail.url, mail.capabilities) == ("https://mail.example.com/plugin", ("email.send",))
+    assert "run/secrets" not in repr(config)
+
+
+def test_the_originals_variables_name_addresses_and_win_over_the_file(tmp_path: Path) -> None:
+    text = '[plugins."my.mail"]\nurl = "http://127.0.0.1:1"\nprewarm = true\n'
+    env = {
+        "PLUGIN_MY_MAIL_URL": "http://127.0.0.1:9001/",
+        "PLUGIN_KAKAO_URL": "http://localhost:9011",
+        "PLUGIN_DB_QUERY_URL": "https://db.example.com",
+        "PLUGIN_EMPTY_URL": "",
+        "PLUGIN_URL": "x",
+        "AISOPS_RUNNER_PLUGIN_FOLDERS": "/a:/b",
+    }
+    config = _load(tmp_path, text, env)
+    assert {name: plugin.url for name, plugin in config.plugins.items()} == {
+        "my.mail": "http://127.0.0.1:9001",
+        "kakao": "http://localhost:9011",
+        "db-query": "https://db.example.com",
+    }
+    assert config.plugins["my.mail"].prewarm
+    assert config.plugins["kakao"].token == "env:AISOPSFLOW_INTERNAL_AUTH_TOKEN"
+    assert config.plugin_folders == (Path("/a"), Path("/b"))
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("ftp://x", "must look like"),
+        ("plugin:9011", "must look like"),
+        ("http://", "must look like"),
+        ("http://127.0.0.1:0", "must look like"),
+        ("http://127.0.0.1:99999", "must look like"),
+        ("http://me:pw@127.0.0.1", "takes no query and no user"),
+        ("http://127.0.0.1/?a=b", "takes no query"),
+        ("http://127.0.0.1/a b", "cannot stand"),
+        ("http://127.0.0.1/a/../b", "cannot stand"),
+        ("http://플러그인", "must look like"),
+        ("http://plugin_kakao:9011", "allow_plaintext = true"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_named(tmp_path: Path, url: str, reason: str) -> None:
+    with pytest.raises(ConfigInvalid, match=reason) as error:
+        load_config(None, {"PLUGIN_KAKAO_URL": url})
+    assert "kakao" in str(error.value)
+    assert "pw@" not in str(error.value)
+
+
+def test_plaintext_to_a_plugin_elsewhere_is_allowed_by_name(tmp_path: Path) -> None:
+    config = _load(
+        tmp_path, "[plugins.kakao]\nallow_plaintext = true\n", {"PLUGIN_KAKAO_URL": "http://plugin_kakao:9011"}
+    )
+    assert config.plugins["kakao"].url == "http://plugin_kakao:9011"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('[plugins.x]\npath = "a"\nurl = "http://127.0.0.1"\n', "keep one"),
+        ('[plugins."My Plugin"]\npath = "a"\n', "small letters"),
+        ('[plugins.x]\nroutes = { "a.b" = "nowhere" }\n', "routes"),
+        ('[plugins.x]\ncapabilities = ["A"]\n', "capabilities"),
+        ("[plugin_permissions]\nnetwork = []\n", "no such setting"),
+    ],
+)
+def test_settings_of_such_plugins_that_contradict_themselves(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(ConfigInvalid, match=reason):
+        _load(tmp_path, text)
