@@ -10,7 +10,7 @@ from functools import partial
 from aisops_runner.adapters.pipes import LineReader
 from aisops_runner.errors import SidecarStartFailed
 from aisops_runner.sidecars.lines import CONTRACTS, Ready, common_contract, parse_ready, parse_refusal
-from aisops_runner.sidecars.process import LAST_WORDS_CHARS, SidecarProcess
+from aisops_runner.sidecars.process import LAST_WORDS_CHARS, STOP_STEP_S, SidecarProcess
 
 
 class ReadyLine:
@@ -22,6 +22,8 @@ class ReadyLine:
     Attributes:
         port: Where the sidecar listens, once it is ready.
     """
+
+    leaves_s = STOP_STEP_S
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         self.port = 0

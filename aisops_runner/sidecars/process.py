@@ -76,7 +76,13 @@ class SidecarSpec:
 
 
 class Opening(Protocol):
-    """How one start of a sidecar gets ready; made anew for every start."""
+    """How one start of a sidecar gets ready; made anew for every start.
+
+    Attributes:
+        leaves_s: Seconds it may take to leave once its standard input has ended, before it gets a SIGTERM.
+    """
+
+    leaves_s: float
 
     def variables(self) -> Mapping[str, str]:
         """What the process is told in its environment, besides what every sidecar is."""
@@ -226,7 +232,7 @@ class SidecarProcess:
             if self._child.alive and await shutdown():
                 await self._child.wait(drain_s)
             self._let_go()
-            if not await self._child.wait(STOP_STEP_S):
+            if not await self._child.wait(self._opening.leaves_s):
                 self._child.signal_group(signal.SIGTERM)
                 await self._child.wait(STOP_STEP_S)
         finally:

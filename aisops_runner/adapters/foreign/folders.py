@@ -55,7 +55,7 @@ def programs_in(folders: Sequence[Path], *, known: Sequence[Path] = ()) -> list[
 
 
 async def read_program(program: Program, *, path: str, policy: PermissionPolicy) -> Entry:
-    """Read one program's manifest; an entry with the reason when it cannot be used.
+    """Read one program's manifest; an entry with the reason when it is refused.
 
     Args:
         program: Where it is.

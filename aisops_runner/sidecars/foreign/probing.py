@@ -19,6 +19,8 @@ from aisops_runner.sidecars.process import SidecarProcess
 
 POLL_S: Final = 0.05
 PROBE_S: Final = 1.0
+LEAVES_S: Final = 0.25
+"""An HTTP server of the original does not look at its standard input; one that does needs no longer."""
 
 
 class ProbePolling:
@@ -31,6 +33,8 @@ class ProbePolling:
     Attributes:
         http: The way to it.
     """
+
+    leaves_s = LEAVES_S
 
     def __init__(self, token: str, clock: Clock) -> None:
         self._port = free_port()

@@ -22,7 +22,7 @@ from aisops_runner.sidecars.foreign.answers import read_line
 from aisops_runner.sidecars.foreign.calls_under_way import CallsUnderWay
 from aisops_runner.sidecars.foreign.client import unset_text
 from aisops_runner.sidecars.foreign.lines import LINE_BYTES, Answered, Broken, Event, Said, StdioMachine
-from aisops_runner.sidecars.process import SidecarProcess
+from aisops_runner.sidecars.process import STOP_STEP_S, SidecarProcess
 from aisops_runner.sidecars.replies import BatchReply, Ended
 
 LAST_ANSWERS_S: Final = 0.5
@@ -35,6 +35,8 @@ Document = dict[str, Any]
 
 class StdioChannel:
     """The pipes of one start, and who waits for which answer."""
+
+    leaves_s = STOP_STEP_S
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -68,7 +68,7 @@ async def test_a_node_program_is_started_called_and_ended(bench: Bench, shown: P
     began = time.monotonic()
     await fleet.stop()
     assert gone(outcome.sidecar_pid)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 2
 
 
 @needs_node
@@ -223,7 +223,7 @@ def _until(condition: object) -> None:
         time.sleep(0.01)
 
 
-# --- at an address -----------------------------------------------------------------------------------------------------
+# --- at an address --------------------------------------------------------------------------------------------------
 
 
 class Elsewhere:

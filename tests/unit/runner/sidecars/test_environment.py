@@ -51,7 +51,8 @@ def test_a_foreign_program_gets_its_manifests_defaults_and_nothing_that_is_for_p
     runner_env = {"PATH": "/bin", "PYTHONPATH": "/site", "VIRTUAL_ENV": "/venv"}
     env = build_env(MANIFEST, runner_env, {"ACME_TOKEN": "set"}, token="t0ken", dry_run=False, foreign=FOREIGN)
     assert dict(env.variables) == {
-        "PATH": "/bin", "ACME_URL": "file:/etc/passwd", "ACME_TOKEN": "set", TOKEN_ENV: "t0ken", "PYTHONUNBUFFERED": "1",
+        "PATH": "/bin", "ACME_URL": "file:/etc/passwd", "ACME_TOKEN": "set", TOKEN_ENV: "t0ken",
+        "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
 
 
