@@ -139,7 +139,7 @@ def test_a_refusal_fails_the_job_and_doubt_makes_it_uncertain(stage: Stage) -> N
 
 
 def test_one_that_never_gets_ready_fails_its_job_and_says_why(stage: Stage) -> None:
-    job = submit(stage, "stuck.do", {}, "--timeout", "5s", expect=1)
+    job = submit(stage, "stuck.do", {}, "--timeout", "5", expect=1)
     assert job["state"] in ("failed", "timed_out")
     row = plugins(stage)["stuck"]
     assert row["state"] == "quarantined"
