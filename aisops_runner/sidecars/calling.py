@@ -70,21 +70,31 @@ class SignedHttp:
         self, method: str, target: str, *, signed: bool = True, timeout_s: float = HEALTH_S
     ) -> dict[str, Any] | None:
         """One exchange whose answer is a JSON object; None when it is not. Its status is not looked at."""
+        reply, failure = await self.exchange(method, target, signed=signed, timeout_s=timeout_s)
+        return None if failure is not None else object_of(reply.content)
+
+    async def exchange(
+        self, method: str, target: str, *, signed: bool = True, timeout_s: float = HEALTH_S
+    ) -> tuple[WholeReply, Exception | None]:
+        """One small exchange: the reply and, when it is not complete, why (TimeoutError, NotHttp, OSError)."""
         done: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         reply = WholeReply(SMALL_BYTES, timeout_s, lambda _, failure: _resolve(done, failure))
         body = b"{}" if method == "POST" else b""
         kind = {"Content-Type": "application/json"} if body and not signed else {}
         self.send(method, target, body, reply, kind, signed=signed)
         try:
-            if await done is not None:
-                return None
+            return reply, await done
         except asyncio.CancelledError:
             reply.abandon()
             raise
-        with contextlib.suppress(JsonRefused, JsonTooLarge):
-            document = json_strict.loads(reply.content, limit_bytes=SMALL_BYTES)
-            return document if isinstance(document, dict) else None
-        return None
+
+
+def object_of(content: bytes) -> dict[str, Any] | None:
+    """A small answer as a JSON object; None when it is none."""
+    with contextlib.suppress(JsonRefused, JsonTooLarge):
+        document = json_strict.loads(content, limit_bytes=SMALL_BYTES)
+        return document if isinstance(document, dict) else None
+    return None
 
 
 def facts_of(call: Call, deadline_ms: int) -> dict[str, str]:

@@ -120,7 +120,8 @@ def test_a_job_reaches_a_shell_script_over_stdio(stage: Stage) -> None:
 def test_they_are_listed_like_any_other_with_their_kind(stage: Stage) -> None:
     rows = plugins(stage)
     assert {name: row["kind"] for name, row in rows.items()} == {
-        "hallway": "local-http", "notes": "stdio-json", "uptime": "stdio-json", "broken": "program", "stuck": "stdio-json",
+        "hallway": "local-http", "notes": "stdio-json", "uptime": "stdio-json", "broken": "program",
+        "stuck": "stdio-json",
         "slack": "package", "email": "package", "telegram": "package", "kakao": "package", "afar": "url",
     }  # fmt: skip
     assert rows["broken"]["state"] == "broken"

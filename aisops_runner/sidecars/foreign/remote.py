@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from aisops_runner.clock import Clock
 from aisops_runner.errors import SidecarStartFailed
-from aisops_runner.sidecars.calling import SignedHttp
+from aisops_runner.sidecars.calling import SignedHttp, object_of
 from aisops_runner.sidecars.http import Connections
 
 
@@ -62,9 +62,21 @@ async def probe(http: SignedHttp, prefix: str, url: str) -> dict[str, Any]:
     Raises:
         SidecarStartFailed: It cannot be reached, or does not answer as a plugin does.
     """
-    document = await http.ask("POST", f"{prefix}/probe", signed=False)
-    if document is None:
-        raise SidecarStartFailed(f"does not answer at {url}; is it running, and does it answer POST /probe in JSON?")
-    if document.get("ok") is not True:
-        raise SidecarStartFailed(f"answers its probe at {url} without ok")
+    reply, failure = await http.exchange("POST", f"{prefix}/probe", signed=False)
+    if failure is not None:
+        raise SidecarStartFailed(f"does not answer at {url}: {_why(failure)}")
+    document = object_of(reply.content)
+    if document is None or document.get("ok") is not True:
+        text = f"what answers at {url} is no plugin: POST /probe gave HTTP {reply.status}, and no JSON with ok"
+        raise SidecarStartFailed(text)
     return document
+
+
+def _why(failure: Exception) -> str:
+    if isinstance(failure, TimeoutError):
+        return "no answer in time"
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({failure.verify_message}); name its authority in SSL_CERT_FILE"
+    if isinstance(failure, ssl.SSLError):
+        return f"no TLS there ({failure.reason})"
+    return str(getattr(failure, "strerror", None) or failure)[:200]

@@ -1,4 +1,4 @@
-"""local-http programs and plugins at an address, to the original's contract: a real Node process, called and ended."""
+"""local-http programs to the original's contract: a real Node process, started, called, killed and ended."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aisops_runner.adapters.calls import Outcome
 from aisops_runner.adapters.foreign.folders import Program
-from aisops_runner.sidecars.foreign.found import ForeignSources, Place
+from aisops_runner.sidecars.foreign.found import ForeignSources
 from aisops_runner.sidecars.foreign.listener import listens
 from aisops_runner.sidecars.foreign.probing import free_port
 from aisops_runner.sidecars.launch import on_leash
 from aisops_runner.sidecars.settings import DefaultSettings
-from tests.integration.runner_host.conftest import CLEAN_ENV, Bench, command_line, gone, until
+from tests.integration.runner_host.conftest import Bench, command_line, gone, until
 from tests.integration.runner_host.test_foreign_stdio import odd, written
-from tests.support.vendor_plugins import install_vendor
 
 EXAMPLES = Path(__file__).parents[2] / "support" / "foreign_plugins"
 NODE = shutil.which("node")
@@ -223,119 +221,11 @@ def _until(condition: object) -> None:
         time.sleep(0.01)
 
 
-# --- at an address --------------------------------------------------------------------------------------------------
-
-
-class Elsewhere:
-    """The hallway plugin, run by somebody else on a port of its own."""
-
-    def __init__(self, file: Path) -> None:
-        self.port = free_port()
-        self.file = file
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        env = CLEAN_ENV | {"PORT": str(self.port), "INTERNAL_AUTH_TOKEN": TOKEN, "HALLWAY_EFFECTS": str(self.file)}
-        self.process = subprocess.Popen(
-            [str(NODE), str(EXAMPLES / "hallway" / "src" / "index.js")], env=env, stdout=subprocess.DEVNULL
-        )
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-    def place(self, **options: object) -> ForeignSources:
-        return ForeignSources(places=(Place("hallway", f"http://127.0.0.1:{self.port}", "env:SHARED", **options),))
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
-    one = Elsewhere(tmp_path / "shown.txt")
-    one.file.touch()
-    yield one
-    one.stop()
-
-
 @needs_node
-async def test_a_plugin_at_an_address_is_called_and_never_ended(bench: Bench, elsewhere: Elsewhere) -> None:
-    elsewhere.start()
-    await until(lambda: listens(elsewhere.process.pid, elsewhere.port))
+async def test_a_plugin_that_calls_core_may_be_given_the_shared_token(bench: Bench, shown: Path) -> None:
     bench.env["SHARED"] = TOKEN
-    bench.foreign = elsewhere.place()
-    fleet = await bench.start()
-    assert [one.name for one in bench.host.capabilities()] == ["hallway.send"], "as its probe says"
-    await until(lambda: bench.row("hallway").state == "ready")
-    outcome = await send(bench, "from afar")
-    assert outcome.ok, outcome
-    assert written(elsewhere.file) == ["from afar"]
-    row = bench.row("hallway")
-    assert (row.kind, row.pid, row.version, row.distribution) == (
-        "url", 0, "0.3.0", f"http://127.0.0.1:{elsewhere.port}",
-    )  # fmt: skip
-    assert TOKEN in bench.secrets
-    await fleet.stop()
-    assert elsewhere.process.poll() is None
-
-
-@needs_node
-async def test_one_that_is_away_is_asked_until_it_comes(bench: Bench, elsewhere: Elsewhere) -> None:
-    bench.env["SHARED"] = TOKEN
-    bench.foreign = elsewhere.place()
-    await bench.start(ask_again_s=0.1)
-    assert "does not answer at http://127.0.0.1" in bench.row("hallway").reason
-    elsewhere.start()
-    await until(lambda: bench.row("hallway").state == "ready")
-    assert bench.changes
-    assert (await send(bench, "at last")).ok
-
-
-@needs_node
-async def test_what_it_offers_may_be_told_and_it_backs_off(bench: Bench, elsewhere: Elsewhere) -> None:
-    bench.env["SHARED"] = TOKEN
-    bench.foreign = elsewhere.place(capabilities=("hallway.send",))
+    token = {"AISOPSFLOW_INTERNAL_AUTH_TOKEN": "env:SHARED"}
+    bench.settings["hallway"] = DefaultSettings(env=token | {"HALLWAY_EFFECTS": str(shown)})
     await bench.start()
-    error = (await send(bench, "nobody there")).error
-    assert error is not None
-    assert (error.code, error.retryable, error.ambiguous) == ("sidecar_unavailable", True, False)
-    assert bench.row("hallway").state == "backoff"
-    elsewhere.start()
-    await until(lambda: bench.row("hallway").state == "ready")
-    elsewhere.stop()
-    await send(bench, "gone", "gone")  # on a connection whose end may not have been seen yet: perhaps ambiguous
-    refused = (await send(bench, "still gone", "still-gone")).error
-    assert refused is not None
-    assert (refused.code, refused.retryable, refused.ambiguous) == ("sidecar_unreachable", True, False)
-    assert not written(elsewhere.file)
-
-
-@needs_node
-async def test_another_token_is_refused_before_anything_is_done(bench: Bench, elsewhere: Elsewhere) -> None:
-    elsewhere.start()
-    await until(lambda: listens(elsewhere.process.pid, elsewhere.port))
-    bench.env["SHARED"] = "another-token-than-theirs"
-    bench.foreign = elsewhere.place()
-    await bench.start()
-    error = (await send(bench, "x")).error
-    assert error is not None
-    assert (error.code, error.ambiguous) == ("unauthorized", False)
-    assert "its token is another" in error.message
-    assert not written(elsewhere.file)
-
-
-async def test_a_missing_token_is_named(bench: Bench) -> None:
-    bench.foreign = ForeignSources(
-        places=(Place("hallway", f"http://127.0.0.1:{free_port()}", "env:NOT_SET", ("hallway.send",)),)
-    )
-    await bench.start()
-    await until(lambda: bench.row("hallway").state == "backoff")
-    assert bench.row("hallway").reason == "token: environment variable NOT_SET is not set"
-
-
-async def test_a_named_address_wins_over_a_package_of_the_same_name(bench: Bench) -> None:
-    install_vendor(bench.site, "good")
-    bench.env["T"] = "x"
-    bench.foreign = ForeignSources(places=(Place("good", f"http://127.0.0.1:{free_port()}", "env:T", ("good.send",)),))
-    await bench.start()
-    assert bench.row("good").kind == "url"
-    assert [one.name for one in bench.host.capabilities()] == ["good.send"]
+    assert (await send(bench, "signed with it")).ok
+    assert bench.secrets == {TOKEN}
