@@ -14,10 +14,11 @@ from aisops_runner.clock import Clock
 from aisops_runner.sidecars.client import SidecarClient
 from aisops_runner.sidecars.environment import TOKEN_ENV, resolve, unset
 from aisops_runner.sidecars.foreign import leash
+from aisops_runner.sidecars.foreign.channel import StdioChannel
 from aisops_runner.sidecars.foreign.client import ForeignClient
 from aisops_runner.sidecars.foreign.probing import ProbePolling
 from aisops_runner.sidecars.foreign.remote import Elsewhere, open_http, probe
-from aisops_runner.sidecars.foreign.stdio import StdioChannel, StdioClient
+from aisops_runner.sidecars.foreign.stdio import StdioClient
 from aisops_runner.sidecars.openings import ReadyLine
 from aisops_runner.sidecars.process import SidecarSpec, start_sidecar
 from aisops_runner.sidecars.run import Run
