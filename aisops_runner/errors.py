@@ -56,34 +56,29 @@ class RefusedForGood(RunnerError):
     code = "refused"
 
 
-class PluginBroken(RunnerError):
+class _OfPlugin(RunnerError):
+    """Something about one plugin, or about the package that was to bring one."""
+
+    def __init__(self, plugin: str, message: str, *, code: str = "") -> None:
+        """Name the plugin."""
+        super().__init__(message, code=code)
+        self.plugin = plugin
+
+    def diagnostics(self) -> dict[str, str]:
+        """Facts for a log line or a JSON answer."""
+        return {**super().diagnostics(), "plugin": self.plugin}
+
+
+class PluginBroken(_OfPlugin):
     """A plugin cannot be used: it does not import, does not describe itself, or contradicts itself."""
 
     code = "plugin_broken"
 
-    def __init__(self, plugin: str, message: str, *, code: str = "") -> None:
-        """Name the plugin at fault."""
-        super().__init__(message, code=code)
-        self.plugin = plugin
 
-    def diagnostics(self) -> dict[str, str]:
-        """Facts for a log line or a JSON answer."""
-        return {**super().diagnostics(), "plugin": self.plugin}
-
-
-class PluginRefused(RunnerError):
+class PluginRefused(_OfPlugin):
     """A plugin is not installed, changed or removed as asked, and will not be until somebody changes something."""
 
     code = "plugin_refused"
-
-    def __init__(self, plugin: str, message: str, *, code: str = "") -> None:
-        """Name the plugin (or the package) that was asked for."""
-        super().__init__(message, code=code)
-        self.plugin = plugin
-
-    def diagnostics(self) -> dict[str, str]:
-        """Facts for a log line or a JSON answer."""
-        return {**super().diagnostics(), "plugin": self.plugin}
 
 
 class InstallFailed(RunnerError):
